@@ -1,0 +1,112 @@
+"""What receivers, processors, exporters and extensions are: the protocols and factories of floor 3."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from otel_tracead.delivery import Consignment
+from otel_tracead.telemetry import Telemetry
+
+
+class Kind(StrEnum):
+    """The five kinds of component; the value is the key of its section in the YAML."""
+
+    RECEIVER = "receivers"
+    PROCESSOR = "processors"
+    EXPORTER = "exporters"
+    EXTENSION = "extensions"
+
+    @property
+    def singular(self) -> str:
+        """The word for one of them, as error messages and logs use it."""
+        return self.value.removesuffix("s")
+
+
+class ComponentConfig(BaseModel):
+    """Base of what a user writes for a component: unknown keys are errors, weak typing is off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Consumer(Protocol):
+    """Takes spans: a processor, an exporter's queue, or a fan-out over several."""
+
+    def admit(self, spans: int) -> None:
+        """Say whether *spans* spans would be taken now; never blocks.
+
+        Raises:
+            Backpressure: they would not; `consume` must not be called.
+        """
+
+    async def consume(self, consignment: Consignment) -> None:
+        """Take ownership: whoever took the spans settles the consignment once they were handed on.
+
+        Raises:
+            Backpressure: nothing was taken, the caller still holds everything.
+            PermanentError: nothing was taken and never will be.
+        """
+
+
+@runtime_checkable
+class Component(Protocol):
+    """Anything with a life: started once, shut down once."""
+
+    async def start(self) -> None:
+        """Open sockets and start tasks. Raises whatever keeps it from starting; that aborts the start of the service."""
+
+    async def shutdown(self) -> None:
+        """Hand everything held to the next consumer, then stop. Idempotent; legal without `start`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the code (not the user) gives a component when it is built.
+
+    Attributes:
+        id: `type` or `type/name`.
+        kind: which section it stands in.
+        telemetry: where its metrics go.
+        logger: bound with `otelcol.component.id` and `otelcol.component.kind`.
+        extensions: the service's extensions by id, for `auth` and `storage`.
+        base: the folder that relative paths in the configuration start from (of the YAML file).
+        fail: report an error after the start that the service cannot live with.
+    """
+
+    id: str
+    kind: Kind
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    logger: Any = field(default_factory=structlog.get_logger)
+    extensions: Mapping[str, Component] = field(default_factory=dict)
+    base: Path = field(default_factory=Path.cwd)
+    fail: Callable[[BaseException], None] = lambda _error: None
+
+
+ConfigT = TypeVar("ConfigT", bound=ComponentConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factory(Generic[ConfigT]):
+    """How the service makes a component of one type.
+
+    Attributes:
+        type: the word in the YAML.
+        kind: the section it stands in.
+        config: the class that validates what the user wrote.
+        build: makes the component; receivers and processors get their next consumer, exporters and extensions None.
+        stability: as in the Collector's `components`.
+        aliases: deprecated words for the same type.
+        check: problems that only a look outside the configuration can find (a file that must be there), for `validate`.
+    """
+
+    type: str
+    kind: Kind
+    config: type[ConfigT]
+    build: Callable[[ConfigT, Settings, Consumer | None], Component]
+    stability: str = "beta"
+    aliases: tuple[str, ...] = ()
+    check: Callable[[ConfigT, Settings], list[str]] = lambda _config, _settings: []

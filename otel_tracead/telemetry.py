@@ -1,0 +1,330 @@
+"""The catalogue of every metric that the stage emits, and the registry that counts them.
+
+Nothing else can be emitted: `Telemetry` refuses a metric that is not in `CATALOGUE`. Counting on the hot path is
+an addition to an integer; names become Prometheus text only when somebody asks (`otel_tracead.service.metrics`).
+The names without `_total` are those of the Collector's default reader.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Instrument(StrEnum):
+    """The kind of a metric, as Prometheus calls it."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the catalogue.
+
+    Attributes:
+        name: the full Prometheus name.
+        instrument: counter, gauge or histogram.
+        unit: in UCUM, as the Collector's metadata has it.
+        description: one sentence.
+        labels: the label names, in order.
+        buckets: upper bounds of a histogram, without +Inf.
+    """
+
+    name: str
+    instrument: Instrument
+    unit: str
+    description: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_C, _G, _H = Instrument.COUNTER, Instrument.GAUGE, Instrument.HISTOGRAM
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SPANS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
+
+RECEIVER_ACCEPTED = Metric(
+    "otelcol_receiver_accepted_spans", _C, "{span}", "Spans accepted and handed on.", ("receiver", "transport")
+)
+RECEIVER_REFUSED = Metric(
+    "otelcol_receiver_refused_spans",
+    _C,
+    "{span}",
+    "Spans refused: the sender was told to come back.",
+    ("receiver", "transport"),
+)
+RECEIVER_FAILED = Metric(
+    "otelcol_receiver_failed_spans",
+    _C,
+    "{span}",
+    "Spans that could not be taken for an error of ours.",
+    ("receiver", "transport"),
+)
+RECEIVER_REQUESTS = Metric(
+    "otelcol_receiver_requests",
+    _C,
+    "{request}",
+    "Requests by what became of them.",
+    ("receiver", "transport", "outcome"),
+)
+PROCESSOR_INCOMING = Metric("otelcol_processor_incoming_items", _C, "{item}", "Spans that came in.", ("processor",))
+PROCESSOR_OUTGOING = Metric("otelcol_processor_outgoing_items", _C, "{item}", "Spans that went on.", ("processor",))
+EXPORTER_SENT = Metric("otelcol_exporter_sent_spans", _C, "{span}", "Spans that the backend took.", ("exporter",))
+EXPORTER_FAILED = Metric(
+    "otelcol_exporter_send_failed_spans",
+    _C,
+    "{span}",
+    "Spans given up: the backend refused them for good.",
+    ("exporter",),
+)
+EXPORTER_ENQUEUE_FAILED = Metric(
+    "otelcol_exporter_enqueue_failed_spans",
+    _C,
+    "{span}",
+    "Spans that a full sending queue did not take.",
+    ("exporter",),
+)
+EXPORTER_RETRIES = Metric(
+    "otelcol_exporter_tracead_retries", _C, "{request}", "Requests that were sent again.", ("exporter",)
+)
+EXPORTER_REJECTED = Metric(
+    "otelcol_exporter_tracead_rejected_spans",
+    _C,
+    "{span}",
+    "Spans that the backend rejected in a partial success.",
+    ("exporter",),
+)
+EXPORTER_QUEUE_SIZE = Metric(
+    "otelcol_exporter_queue_size", _G, "{batch}", "Fill of the sending queue.", ("exporter", "data_type")
+)
+EXPORTER_QUEUE_CAPACITY = Metric(
+    "otelcol_exporter_queue_capacity", _G, "{batch}", "Capacity of the sending queue.", ("exporter", "data_type")
+)
+EXPORTER_IN_FLIGHT = Metric(
+    "otelcol_exporter_in_flight_requests", _G, "{request}", "Requests under way.", ("exporter",)
+)
+MEMORY_LIMITER_ACCEPTED = Metric(
+    "otelcol_processor_memory_limiter_accepted_spans", _C, "{span}", "Spans let through.", ("processor",)
+)
+MEMORY_LIMITER_REFUSED = Metric(
+    "otelcol_processor_memory_limiter_refused_spans", _C, "{span}", "Spans refused over the soft limit.", ("processor",)
+)
+BATCH_SEND_SIZE = Metric(
+    "otelcol_processor_batch_batch_send_size", _H, "{span}", "Spans in a batch.", ("processor",), _SPANS
+)
+BATCH_SIZE_TRIGGER = Metric(
+    "otelcol_processor_batch_batch_size_trigger_send", _C, "{times}", "Batches sent for their size.", ("processor",)
+)
+BATCH_TIMEOUT_TRIGGER = Metric(
+    "otelcol_processor_batch_timeout_trigger_send", _C, "{times}", "Batches sent for their age.", ("processor",)
+)
+PROCESS_UPTIME = Metric("otelcol_process_uptime", _G, "s", "Seconds since the start of the process.")
+PROCESS_RSS = Metric("otelcol_process_memory_rss", _G, "By", "Resident memory.")
+PROCESS_CPU = Metric("otelcol_process_cpu_seconds", _C, "s", "User and system time of the process.")
+
+TRACES_OPEN = Metric(
+    "otelcol_processor_tracead_traces_open", _G, "{trace}", "Traces that wait for their spans.", ("processor",)
+)
+SPANS_OPEN = Metric("otelcol_processor_tracead_spans_open", _G, "{span}", "Spans of open traces.", ("processor",))
+SPANS_PENDING = Metric(
+    "otelcol_processor_tracead_spans_pending",
+    _G,
+    "{span}",
+    "Spans released and not yet taken by the next consumer.",
+    ("processor",),
+)
+TRACES_RELEASED = Metric(
+    "otelcol_processor_tracead_traces_released", _C, "{trace}", "Traces released, by reason.", ("processor", "release")
+)
+TRACES_SCORED = Metric(
+    "otelcol_processor_tracead_traces_scored", _C, "{trace}", "Traces that got a verdict.", ("processor",)
+)
+TRACES_ANOMALOUS = Metric(
+    "otelcol_processor_tracead_traces_anomalous",
+    _C,
+    "{trace}",
+    "Traces judged anomalous, by level.",
+    ("processor", "level"),
+)
+SPANS_ANOMALOUS = Metric(
+    "otelcol_processor_tracead_spans_anomalous", _C, "{span}", "Spans marked anomalous, by type.", ("processor", "type")
+)
+TRACES_UNSCORED = Metric(
+    "otelcol_processor_tracead_traces_unscored",
+    _C,
+    "{trace}",
+    "Traces forwarded without a verdict, by reason.",
+    ("processor", "reason"),
+)
+TRACES_SAMPLED_OUT = Metric(
+    "otelcol_processor_tracead_traces_sampled_out",
+    _C,
+    "{trace}",
+    "Normal traces that sampling left out.",
+    ("processor",),
+)
+SPANS_SAMPLED_OUT = Metric(
+    "otelcol_processor_tracead_spans_sampled_out",
+    _C,
+    "{span}",
+    "Spans of normal traces that sampling left out.",
+    ("processor",),
+)
+SPANS_LATE = Metric(
+    "otelcol_processor_tracead_spans_late", _C, "{span}", "Spans that came after their trace's verdict.", ("processor",)
+)
+SPANS_INVALID_ID = Metric(
+    "otelcol_processor_tracead_spans_invalid_id",
+    _C,
+    "{span}",
+    "Spans without valid ids, forwarded ungrouped.",
+    ("processor",),
+)
+SPANS_SPOOFED = Metric(
+    "otelcol_processor_tracead_spans_spoofed",
+    _C,
+    "{span}",
+    "Spans that came with `tracead.*` attributes of somebody else.",
+    ("processor",),
+)
+SPANS_UNKNOWN_LABEL = Metric(
+    "otelcol_processor_tracead_spans_unknown_label",
+    _C,
+    "{span}",
+    "Spans whose label the model never saw.",
+    ("processor",),
+)
+TRACES_INCOMPLETE = Metric(
+    "otelcol_processor_tracead_traces_incomplete",
+    _C,
+    "{trace}",
+    "Traces released with orphans or without one root.",
+    ("processor",),
+)
+SCORING_FAILURES = Metric(
+    "otelcol_processor_tracead_scoring_failures",
+    _C,
+    "{batch}",
+    "Batches that could not be scored and went on unscored.",
+    ("processor",),
+)
+SCORING_DURATION = Metric(
+    "otelcol_processor_tracead_scoring_duration",
+    _H,
+    "s",
+    "Time to score one batch of traces.",
+    ("processor",),
+    _SECONDS,
+)
+RELEASE_LATENCY = Metric(
+    "otelcol_processor_tracead_release_latency",
+    _H,
+    "s",
+    "From a trace's release to its handing on.",
+    ("processor",),
+    _SECONDS,
+)
+TRACE_SPANS = Metric(
+    "otelcol_processor_tracead_trace_span_count", _H, "{span}", "Spans in a released trace.", ("processor",), _SPANS
+)
+
+CATALOGUE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+
+
+class Counter:
+    """A number that only grows; `add` is all the hot path pays for."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+    def add(self, amount: float = 1) -> None:
+        """Count *amount* more."""
+        self.value += amount
+
+
+class Histogram:
+    """Counts of observations by bucket.
+
+    Attributes:
+        counts: one a bucket, the last one for +Inf; not cumulative.
+        total: the sum of all observations.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+Series = Counter | Histogram | Callable[[], float]
+
+
+class Telemetry:
+    """The numbers of one running service."""
+
+    def __init__(self) -> None:
+        self._series: dict[Metric, dict[tuple[str, ...], Series]] = {}
+
+    def counter(self, metric: Metric, *labels: str) -> Counter:
+        """Give the counter of *metric* for these label values, always the same one."""
+        found = self._find(metric, Instrument.COUNTER, labels, Counter)
+        if not isinstance(found, Counter):
+            raise TypeError(f"{metric.name}{labels} is observed, not counted")
+        return found
+
+    def histogram(self, metric: Metric, *labels: str) -> Histogram:
+        """Give the histogram of *metric* for these label values, always the same one."""
+        found = self._find(metric, Instrument.HISTOGRAM, labels, lambda: Histogram(metric.buckets))
+        if not isinstance(found, Histogram):
+            raise TypeError(f"{metric.name}{labels} is no histogram")
+        return found
+
+    def observe(self, metric: Metric, read: Callable[[], float], *labels: str) -> None:
+        """Have *read* asked for the value whenever the metrics are read (gauges, and counters kept elsewhere)."""
+        self._check(metric, labels)
+        self._series.setdefault(metric, {})[labels] = read
+
+    def collect(self) -> Iterator[tuple[Metric, dict[tuple[str, ...], Series]]]:
+        """Give every metric that has values, in the order of the catalogue."""
+        for metric in CATALOGUE:
+            if metric in self._series:
+                yield metric, dict(self._series[metric])
+
+    def value(self, metric: Metric, *labels: str) -> float:
+        """Read one value (0 if nothing was counted); of a histogram the number of observations."""
+        found = self._series.get(metric, {}).get(labels)
+        if found is None:
+            return 0.0
+        if isinstance(found, Counter):
+            return found.value
+        if isinstance(found, Histogram):
+            return float(sum(found.counts))
+        return found()
+
+    def _find(
+        self, metric: Metric, instrument: Instrument, labels: tuple[str, ...], make: Callable[[], Counter | Histogram]
+    ) -> Series:
+        if metric.instrument is not instrument:
+            raise TypeError(f"{metric.name} is a {metric.instrument}, not a {instrument}")
+        self._check(metric, labels)
+        series = self._series.setdefault(metric, {})
+        if labels not in series:
+            series[labels] = make()
+        return series[labels]
+
+    @staticmethod
+    def _check(metric: Metric, labels: tuple[str, ...]) -> None:
+        if metric not in CATALOGUE:
+            raise ValueError(f"{metric.name} is not in the catalogue")
+        if len(labels) != len(metric.labels):
+            raise ValueError(f"{metric.name} has the labels {metric.labels}, not {labels}")
