@@ -94,7 +94,7 @@ class Factory(Generic[ConfigT]):
     """How the service makes a component of one type.
 
     Attributes:
-        type: the word in the YAML.
+        name: the type, the word in the YAML.
         kind: the section it stands in.
         config: the class that validates what the user wrote.
         build: makes the component; receivers and processors get their next consumer, exporters and extensions None.
@@ -103,7 +103,7 @@ class Factory(Generic[ConfigT]):
         check: problems that only a look outside the configuration can find (a file that must be there), for `validate`.
     """
 
-    type: str
+    name: str
     kind: Kind
     config: type[ConfigT]
     build: Callable[[ConfigT, Settings, Consumer | None], Component]

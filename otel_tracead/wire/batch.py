@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 
 class Envelope:
@@ -45,7 +46,7 @@ class TranslatedSpan(bytes):
 
     origin: bytes
 
-    def __new__(cls, encoded: bytes, origin: bytes) -> "TranslatedSpan":
+    def __new__(cls, encoded: bytes, origin: bytes) -> Self:
         """Wrap *encoded*, the OTLP protobuf of the span whose original form is *origin*."""
         self = super().__new__(cls, encoded)
         self.origin = origin
