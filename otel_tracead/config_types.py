@@ -1,0 +1,177 @@
+"""The types of field that the configurations of all components share, each with its reading, check and printing."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hmac import compare_digest
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, PlainSerializer
+from pydantic_core import PydanticCustomError, core_schema
+
+from otel_tracead.service.duration import format_duration, parse_duration
+
+REDACTED: Final = "[REDACTED]"
+
+_HOST: Final = re.compile(r"[A-Za-z0-9_.\-]{0,253}", re.ASCII)
+_IPV6: Final = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.\-]+)?)\]", re.ASCII)
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, str):
+        try:
+            seconds = parse_duration(value.strip())
+        except ValueError as error:
+            raise PydanticCustomError("duration", "{reason}", {"reason": str(error)}) from None
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0:
+        seconds = 0.0
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise PydanticCustomError(
+            "duration", 'time: missing unit in duration "{value}" (write 200ms, 5s, 1m30s)', {"value": value}
+        )
+    else:
+        raise PydanticCustomError("duration", "expected a duration such as 200ms, 5s or 1m30s")
+    if seconds < 0:
+        raise PydanticCustomError("duration", "must not be negative")
+    return seconds
+
+
+def _above_zero(value: object) -> float:
+    seconds = _seconds(value)
+    if seconds == 0:
+        raise PydanticCustomError("duration", "must be greater than zero")
+    return seconds
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), PlainSerializer(format_duration, return_type=str)]
+"""A Go duration (`200ms`, `1m30s`, `0`) in the YAML; seconds at run time; never negative."""
+
+PositiveDuration = Annotated[float, BeforeValidator(_above_zero), PlainSerializer(format_duration, return_type=str)]
+"""A `Duration` that must not be zero."""
+
+Size = Annotated[int, Field(ge=0)]
+"""A number of bytes, MiB, spans or requests, as its key says; what 0 means says the component."""
+
+PositiveSize = Annotated[int, Field(gt=0)]
+"""A `Size` that must not be zero."""
+
+FilePath = Annotated[Path, Field(strict=False)]
+"""A path as the user wrote it; `Settings.base` is where relative ones start."""
+
+Strings = Annotated[tuple[str, ...], Field(strict=False)]
+"""A list of strings in the YAML, a tuple at run time."""
+
+
+class Secret:
+    """A string that prints as `[REDACTED]` everywhere; `get_secret_value()` gives it to who needs it.
+
+    A dump with `context={"secrets": True}` (`print-config --mode unredacted`) writes it out.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str = "") -> None:
+        self._value = value
+
+    def get_secret_value(self) -> str:
+        """Give the text itself; never log it."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __str__(self) -> str:
+        return REDACTED
+
+    __repr__ = __str__
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Read strings, print `[REDACTED]`."""
+        return core_schema.no_info_plain_validator_function(
+            cls._validated,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls._dumped, info_arg=True),
+        )
+
+    @classmethod
+    def _validated(cls, value: object) -> "Secret":
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, str):
+            raise PydanticCustomError("string_type", "Input should be a valid string")
+        return cls(value)
+
+    @staticmethod
+    def _dumped(secret: "Secret", info: core_schema.SerializationInfo) -> str:
+        return secret._value if (info.context or {}).get("secrets") else REDACTED  # noqa: SLF001 (its own class)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server listens or a client connects: `host:port`.
+
+    Attributes:
+        host: a name or an address; an IPv6 address without its brackets; empty for every interface (`:4317`).
+        port: 0 lets the kernel choose.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Endpoint":
+        """Read `localhost:4317`, `[::1]:4317` or `:4317`.
+
+        Raises:
+            ValueError: that is no endpoint, with what to write instead.
+        """
+        host, colon, port = text.strip().rpartition(":")
+        bracketed = _IPV6.fullmatch(host)
+        if "://" in text:
+            raise ValueError(f'"{text}" is a URL; an endpoint is host:port, such as localhost:4317')
+        if not colon or (bracketed is None and not _HOST.fullmatch(host)):
+            raise ValueError(f'"{text}" is no endpoint: write host:port, such as localhost:4317 or [::1]:4317')
+        if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
+            raise ValueError(f'"{text}" has no valid port: it must be a number from 0 to 65535')
+        return cls(bracketed[1] if bracketed else host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Read strings (and endpoints as they are), print strings."""
+        return core_schema.no_info_plain_validator_function(
+            cls._validated, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+    @classmethod
+    def _validated(cls, value: object) -> "Endpoint":
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, str):
+            raise PydanticCustomError("string_type", "expected host:port, such as localhost:4317")
+        try:
+            return cls.parse(value)
+        except ValueError as error:
+            raise PydanticCustomError("endpoint", "{reason}", {"reason": str(error)}) from None
+
+
+__all__: Sequence[str] = (
+    "REDACTED",
+    "Duration",
+    "Endpoint",
+    "FilePath",
+    "PositiveDuration",
+    "PositiveSize",
+    "Secret",
+    "Size",
+    "Strings",
+)
