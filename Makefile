@@ -1,0 +1,79 @@
+# Each target makes its own virtual environment and installs what it needs, once; nothing has to be done before.
+#
+#   make demo         see it work: simulated traffic with faults, annotated, with a report (demo-output/)
+#   make test         the tests, with a real Zipkin where Java and Maven are there
+#   make test-peers   the tests that need PyTorch, a real Collector and a real Jaeger (Go; the first build takes minutes)
+#   make lint         ruff and mypy
+#   make bench        CPU a span, beside other stages (docs/results/)
+#   make model        train the bundled model anew (model_artifacts/shop)
+#   make peers        install or build the real neighbours into a cache
+#   make clean        remove what these targets made, but for the cache of peers
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_FLAGS ?=
+
+BIN := $(VENV)/bin
+LOCKED := pyproject.toml constraints.txt
+# Also for the isolated environment that builds the package: older pips read the first name, newer ones the second.
+PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-peers lint bench model peers clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '3,10s/^#   //p' Makefile
+
+demo: $(VENV)/.runtime
+	$(BIN)/otel-tracead demo
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m tools.peers install zipkin
+	$(BIN)/python -m pytest -n 2 -m "not peers and not train" $(PYTEST_FLAGS)
+
+test-peers: $(VENV)/.train peers
+	$(BIN)/python -m pytest -m "peers or train" $(PYTEST_FLAGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy --strict -p tools.peers -p benchmarks
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m tools.peers install rotel otelcol
+	$(BIN)/python -m benchmarks
+
+peers: $(VENV)/.dev
+	@$(BIN)/python -m tools.peers install
+
+model: $(VENV)/.train
+	mkdir -p build
+	$(BIN)/otel-tracead generate --output build/shop.jsonl.zst
+	$(BIN)/otel-tracead train --input build/shop.jsonl.zst --output model_artifacts/shop
+
+clean:
+	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+
+# A stamp says what an environment holds; it is older than pyproject.toml or constraints.txt when that has changed.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("otel-tracead needs Python 3.11 or newer and \
+	$(PYTHON) is %d.%d; try: make PYTHON=python3.12" % v[:2])'
+	@echo "Making $(VENV) and installing into it, once."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made $(LOCKED)
+	@$(PIP) .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made $(LOCKED)
+	@$(PIP) '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.train: $(VENV)/.made $(LOCKED)
+	@echo "Installing PyTorch: about 3 GB, two minutes."
+	@$(PIP) '.[dev,train]'
+	@touch $@ $(VENV)/.runtime $(VENV)/.dev

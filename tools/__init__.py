@@ -1,0 +1,1 @@
+"""What the project itself is worked on with; no part of the package."""
