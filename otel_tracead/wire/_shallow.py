@@ -61,9 +61,9 @@ def _build() -> dict[str, type[Message]]:
     )
     _message(file, "Status", (3, "code", _F.TYPE_INT32, False))
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))  # type: ignore[no-untyped-call]
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
         for name in ("Request", "ResourceSpans", "ScopeSpans", "SpanHead")
     }
 

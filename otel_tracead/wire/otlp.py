@@ -13,16 +13,19 @@ from otel_tracead.wire._shallow import Request
 from otel_tracead.wire.batch import Envelope, SpanBatch
 
 _MAX_ENVELOPES = 10_000
+_MAX_BYTES = 64 << 20
 
 
 class Envelopes:
     """Interns envelopes, so that spans of one resource and scope share one object across requests.
 
-    Bounded: when *limit* different ones were seen it starts anew, which costs sharing and nothing else.
+    Bounded: when *limit* different ones (or 64 MiB of them) were seen it starts anew, which costs sharing and
+    nothing else.
     """
 
     def __init__(self, limit: int = _MAX_ENVELOPES) -> None:
         self._limit = limit
+        self._bytes = 0
         self._known: dict[tuple[bytes, bytes], Envelope] = {}
 
     def intern(self, resource: bytes, scope: bytes) -> Envelope:
@@ -30,8 +33,10 @@ class Envelopes:
         key = (resource, scope)
         found = self._known.get(key)
         if found is None:
-            if len(self._known) >= self._limit:
+            self._bytes += len(resource) + len(scope)
+            if len(self._known) >= self._limit or self._bytes > _MAX_BYTES:
                 self._known.clear()
+                self._bytes = len(resource) + len(scope)
             found = self._known[key] = Envelope(resource, scope, _resource_attributes(resource))
         return found
 

@@ -1,0 +1,173 @@
+"""One OTLP span to a Zipkin v2 span.
+
+Sources: OpenTelemetry specification, trace/sdk_exporters/zipkin.md; for what it leaves open (resource, links,
+local endpoint) opentelemetry-collector-contrib, pkg/translator/zipkin/zipkinv2/from_translator.go.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+import orjson
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
+
+from otel_tracead.wire import _zipkin_names as names
+from otel_tracead.wire.batch import Envelope
+from otel_tracead.wire.otlp import text
+from otel_tracead.wire.otlp_json import plain_value
+
+_Object = dict[str, Any]
+_KINDS = {number: kind for kind, number in names.KINDS.items()}
+_FLAGS = ((names.SHARED, "shared"), (names.DEBUG, "debug"))
+_OUTGOING = ("CLIENT", "PRODUCER")
+
+
+def shared_part(envelope: Envelope, default_service_name: str) -> tuple[str, dict[str, str]]:
+    """Give the local service's name and the tags that every span of *envelope* gets."""
+    tags = dict(envelope.attributes)
+    service = tags.pop(names.SERVICE_NAME, "")
+    for source in names.SERVICE_NAME_SOURCES:
+        if not service and tags.get(source):
+            service = tags.pop(source)
+            tags[names.SERVICE_NAME_SOURCE] = source
+    scope = ScopeSpans.FromString(envelope.scope).scope
+    tags |= {attribute.key: text(attribute.value) for attribute in scope.attributes}
+    tags |= {
+        key: value for key, value in ((names.SCOPE_NAME, scope.name), (names.SCOPE_VERSION, scope.version)) if value
+    }
+    return service or default_service_name, tags
+
+
+def write_span(encoded: bytes, service: str, shared_tags: Mapping[str, str]) -> _Object:
+    """Translate one span; a span without valid ids gets some that are made of its bytes, as Zipkin takes no other."""
+    span = Span.FromString(encoded)
+    tags = dict(shared_tags)
+    tags |= {attribute.key: text(attribute.value) for attribute in span.attributes}
+    kind = _KINDS.get(span.kind)
+    result = _ids(span, encoded)
+    if kind:
+        result["kind"] = kind
+    elif span.kind == names.INTERNAL:
+        tags[names.SPAN_KIND] = "internal"
+    if span.name:
+        result["name"] = span.name
+    result |= _times(span, absent=tags.pop(names.START_ABSENT, "") == "true")
+    result["localEndpoint"] = {"serviceName": service, **_address(tags, names.HOST_IP, names.HOST_PORT)}
+    remote = _remote(tags, kind)
+    if remote:
+        result["remoteEndpoint"] = remote
+    if span.events:
+        result["annotations"] = [
+            {"timestamp": event.time_unix_nano // 1000, "value": _annotation(event)} for event in span.events
+        ]
+    _status(span, tags)
+    _rest(span, tags)
+    result |= {flag: True for key, flag in _FLAGS if tags.get(key) == "true" and tags.pop(key)}
+    return {**result, "tags": tags} if tags else result
+
+
+def _times(span: Any, *, absent: bool) -> _Object:
+    """Give whole microseconds; Zipkin takes 0 for absent, so what is there is at least 1."""
+    start, duration = span.start_time_unix_nano, span.end_time_unix_nano - span.start_time_unix_nano
+    result = {"timestamp": max(1, start // 1000)} if start and not absent else {}
+    if duration > 0 and (start or absent):
+        result["duration"] = max(1, duration // 1000)
+    return result
+
+
+def _ids(span: Any, encoded: bytes) -> _Object:
+    trace_id, span_id, parent_id = span.trace_id[-16:], span.span_id[-8:], span.parent_span_id[-8:]
+    substitute = blake2b(encoded, digest_size=16).digest()
+    digits = (trace_id if any(trace_id) else substitute).hex().zfill(32)
+    result = {
+        "traceId": digits.removeprefix("0" * 16),
+        "id": (span_id if any(span_id) else substitute[-8:]).hex().zfill(16),
+    }
+    if any(parent_id):
+        result["parentId"] = parent_id.hex().zfill(16)
+    return result
+
+
+def _address(tags: dict[str, str], ip_key: str, port_key: str) -> _Object:
+    """Move an address from the tags into an endpoint's fields; what is no address stays a tag."""
+    endpoint = _ip(tags.get(ip_key, ""))
+    if endpoint:
+        del tags[ip_key]
+    port = _port(tags.get(port_key, ""))
+    if port:
+        del tags[port_key]
+        endpoint["port"] = port
+    return endpoint
+
+
+def _ip(address: str) -> _Object:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return {}
+    return {"ipv6" if isinstance(parsed, IPv6Address) else "ipv4": address}
+
+
+def _port(digits: str) -> int | None:
+    return (
+        int(digits)
+        if digits.isascii() and digits.isdigit() and len(digits) <= 5 and 0 < int(digits) < 1 << 16
+        else None
+    )
+
+
+def _remote(tags: dict[str, str], kind: str | None) -> _Object:
+    service = tags.pop(names.PEER_SERVICE, "")
+    remote = {"serviceName": service} if service else {}
+    remote |= _address(tags, names.PEER_IP, names.PEER_PORT)
+    if remote or kind not in _OUTGOING:
+        return remote
+    for name_key, port_key in names.REMOTE_RANKS:
+        name = tags.get(name_key)
+        if name:
+            remote = _ip(name) or {"serviceName": name}
+            port = _port(tags.get(port_key, "")) if port_key else None
+            return {**remote, "port": port} if port else remote
+    return {}
+
+
+def _annotation(event: Any) -> str:
+    attributes = {attribute.key: plain_value(attribute.value) for attribute in event.attributes}
+    if event.dropped_attributes_count:
+        attributes[names.DROPPED_ATTRIBUTES] = event.dropped_attributes_count
+    if not attributes:
+        return str(event.name)
+    return f"{orjson.dumps(event.name).decode()}: {orjson.dumps(attributes).decode()}"
+
+
+def _status(span: Any, tags: dict[str, str]) -> None:
+    code = span.status.code
+    if code == names.STATUS_CODES["ERROR"]:
+        tags[names.STATUS_CODE] = "ERROR"
+        tags[names.ERROR] = span.status.message or tags.get(names.ERROR, "")
+    elif code == names.STATUS_CODES["OK"]:
+        tags[names.STATUS_CODE] = "OK"
+    if tags.get(names.ERROR, "").lower() == "false":  # Zipkin takes any `error` for a failure
+        tags[names.ERROR] = ""
+        if code != names.STATUS_CODES["ERROR"]:
+            del tags[names.ERROR]
+
+
+def _rest(span: Any, tags: dict[str, str]) -> None:
+    if span.trace_state:
+        tags[names.TRACE_STATE] = span.trace_state
+    for key, count in (
+        (names.DROPPED_ATTRIBUTES, span.dropped_attributes_count),
+        (names.DROPPED_EVENTS, span.dropped_events_count),
+        (names.DROPPED_LINKS, span.dropped_links_count),
+    ):
+        if count:
+            tags[key] = str(count)
+    for number, link in enumerate(span.links):
+        attributes = orjson.dumps(
+            {attribute.key: plain_value(attribute.value) for attribute in link.attributes}
+        ).decode()
+        tags[f"{names.LINK}{number}"] = (
+            f"{link.trace_id.hex()}|{link.span_id.hex()}|{link.trace_state}|{attributes}|{link.dropped_attributes_count}"
+        )
