@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, get_args, runtime_checkable
 
 import structlog
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from otel_tracead.delivery import Consignment
 from otel_tracead.telemetry import Telemetry
 
 
 class Kind(StrEnum):
-    """The five kinds of component; the value is the key of its section in the YAML."""
+    """The four kinds of component; the value is the key of its section in the YAML."""
 
     RECEIVER = "receivers"
     PROCESSOR = "processors"
@@ -28,9 +28,32 @@ class Kind(StrEnum):
 
 
 class ComponentConfig(BaseModel):
-    """Base of what a user writes for a component: unknown keys are errors, weak typing is off."""
+    """Base of what a user writes for a component: unknown keys are errors, weak typing is off.
+
+    A key without a value (`retry_on_failure:`) means its default; a section without a body means the section with
+    its defaults, also where the default is to leave the section out (`protocols: {grpc: }`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or None not in given.values():
+            return given
+        sections = {info.alias or name for name, info in cls.model_fields.items() if _is_section(info.annotation)}
+        known = {info.alias or name for name, info in cls.model_fields.items()}
+        return {
+            key: {} if value is None and key in sections else value
+            for key, value in given.items()
+            if value is not None or key in sections or key not in known
+        }
+
+
+def _is_section(annotation: Any) -> bool:
+    if isinstance(annotation, type):
+        return issubclass(annotation, ComponentConfig)
+    return any(isinstance(choice, type) and issubclass(choice, ComponentConfig) for choice in get_args(annotation))
 
 
 class Consumer(Protocol):
@@ -60,7 +83,21 @@ class Component(Protocol):
         """Open sockets and start tasks. Raises whatever keeps it from starting; that aborts the start of the service."""
 
     async def shutdown(self) -> None:
-        """Hand everything held to the next consumer, then stop. Idempotent; legal without `start`."""
+        """Hand everything held to the next consumer, then stop. Idempotent; legal without `start`.
+
+        A component that could not hand on everything leaves the count in an attribute `undelivered`: the exit code is 1.
+        """
+
+
+@runtime_checkable
+class PipelineWatcher(Protocol):
+    """An extension that is told when the pipelines take spans and when they no longer do."""
+
+    def ready(self) -> None:
+        """Every component has started."""
+
+    def not_ready(self) -> None:
+        """The shutdown begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

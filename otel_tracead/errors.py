@@ -4,6 +4,7 @@ TraceadError
 ├── ConfigError            what the user wrote: exit 1 with every problem and its `a::b::c` path
 ├── ArtifactError          a model artifact that is refused: exit 1
 ├── InputError             a trace file that cannot be read: exit 1 with file:line
+├── StartError             a component that cannot start (a port in use): exit 1 with its id
 └── PipelineError          while spans are on their way
 ├── PermanentError     the same input will always fail: drop and count
 │   └── InvalidRequest     a body that is not what it says: 400 / INVALID_ARGUMENT
@@ -37,6 +38,10 @@ class ArtifactError(TraceadError):
 
 class InputError(TraceadError):
     """A trace file that cannot be read; the message starts with file:line."""
+
+
+class StartError(TraceadError):
+    """A component that cannot start; the message names it and says why."""
 
 
 class PipelineError(TraceadError):

@@ -98,7 +98,7 @@ def test_secrets_come_out_only_where_asked_for() -> None:
     assert not Secret()
 
 
-@pytest.mark.parametrize("wrong", [5, -1, "5", "-1s", True, None, [], 0.5])
+@pytest.mark.parametrize("wrong", [5, -1, "5", "-1s", True, [], 0.5])
 def test_wrong_durations_are_refused(wrong: object) -> None:
     with pytest.raises(ValidationError):
         Example.model_validate({"wait": wrong})
