@@ -1,0 +1,41 @@
+"""Whose trace a span is, and whether it is a root: read from its first bytes where they are laid out as usual.
+
+Every known encoder writes a span's fields in the order of their numbers, so that its first 28 bytes are
+`0a 10 <trace id> 12 08 <span id>`, and `22 08 <parent span id>` follows unless there is a trace state. All other
+layouts are read by a parser.
+Source: opentelemetry-proto, trace/v1/trace.proto; protobuf's wire format.
+"""
+
+from struct import Struct
+from typing import Final
+
+from otel_tracead.wire._shallow import SpanHead
+
+IDS: Final = Struct("<H16sHQ")
+"""Unpacks (TRACE_ID_TAG, trace id, SPAN_ID_TAG, span id as a number) of the usual layout."""
+
+TRACE_ID_TAG: Final = 0x100A
+SPAN_ID_TAG: Final = 0x0812
+NO_TRACE: Final = bytes(16)
+
+_NO_SPAN: Final = bytes(8)
+_PARENT_TAG: Final = b"\x22\x08"
+
+
+def parsed_trace_id(span: bytes) -> bytes:
+    """Give the trace id of an encoded span of any layout; empty where that or the span's own id is not valid.
+
+    Valid is an id that has its length (16 bytes, 8 for the span's own) and is not all zero.
+    """
+    head = SpanHead.FromString(span)
+    trace_id, span_id = head.trace_id, head.span_id
+    if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == _NO_SPAN:
+        return b""
+    return trace_id
+
+
+def is_root(span: bytes) -> bool:
+    """Say whether an encoded span (with valid ids) has no parent; a parent of zeros is none."""
+    if span[28:30] == _PARENT_TAG and span[:2] == b"\n\x10" and span[18:20] == b"\x12\x08" and span[30:38] != _NO_SPAN:
+        return False
+    return not SpanHead.FromString(span).parent_span_id.strip(b"\0")
