@@ -1,0 +1,104 @@
+"""How strong is a statistic? Survival functions that were measured on normal traffic, in units of -log10.
+
+A tail turns a raw statistic x into -log10 of the share of normal cases that are at least as strong: 1 means one in
+ten, 2 one in a hundred. Between measured quantiles it is interpolated; beyond the last one it goes on with the slope of
+the mean excess (an exponential tail), at most three decades further.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+STEP: Final = 0.25
+"""Decades between two knots."""
+KNOTS: Final = 13
+_BEYOND: Final = 3.0
+_FEWEST: Final = 8  # cases beyond the last knot
+_EXCESS: Final = 24  # cases from which the slope is estimated
+
+
+@dataclass(slots=True)
+class Tails:
+    """Survival functions, one a row.
+
+    Attributes:
+        knots: the statistic at a survival of 10**(-STEP * j), increasing `[rows, KNOTS]`; inf where unmeasured.
+        slope: decades for each unit of the statistic beyond the last measured knot `[rows]`.
+    """
+
+    knots: Floats
+    slope: Floats
+
+    def strength(self, x: Floats, row: npt.NDArray[np.int64] | int = 0) -> Floats:
+        """Give -log10 survival of each of *x* `[n]` under the row of each `[n]` (or one row for all)."""
+        knots = self.knots[row] if not isinstance(row, int) else np.broadcast_to(self.knots[row], (len(x), KNOTS))
+        slope = self.slope[row] if not isinstance(row, int) else np.full(len(x), self.slope[row])
+        below = (x[:, None] > knots).sum(axis=1)
+        at = np.arange(len(x))
+        low = np.maximum(below - 1, 0)
+        high = np.minimum(below, KNOTS - 1)
+        first, second = knots[at, low], knots[at, high]
+        inside = np.isfinite(second) & (second > first) & (below < KNOTS)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.where(inside, (x - first) / (second - first), 0.0)
+            further = np.minimum((x - first) * slope, _BEYOND)
+        strength = STEP * (low + np.where(inside, share, further))
+        strength = np.where(inside, strength, STEP * low + further)
+        return np.where(below == 0, 0.0, strength)
+
+    def inverse(self, strength: float, row: int = 0) -> float:
+        """Give the smallest statistic that is at least as strong as *strength*; inf where none is."""
+        knots = self.knots[row]
+        measured = int(np.isfinite(knots).sum())
+        place = strength / STEP
+        if place <= measured - 1:
+            return float(np.interp(place, np.arange(measured), knots[:measured]))
+        further = strength - STEP * (measured - 1)
+        if further > _BEYOND or self.slope[row] <= 0:
+            return float("inf")
+        return float(knots[measured - 1] + further / self.slope[row])
+
+
+def measure(x: Floats) -> tuple[Floats, float]:
+    """Measure one survival function on *x* `[n]`: its knots `[KNOTS]` and its slope."""
+    ordered = np.sort(x)
+    n = len(ordered)
+    knots = np.full(KNOTS, np.inf)
+    if n == 0:
+        knots[0] = 0.0
+        return knots, 1.0
+    for j in range(KNOTS):
+        survivors = n * 10.0 ** (-STEP * j)
+        if j and survivors < _FEWEST:
+            break
+        knots[j] = ordered[max(0, min(n - 1, int(np.ceil(n - survivors))))]
+    last = int(np.isfinite(knots).sum()) - 1
+    beyond = min(n, max(_FEWEST, _EXCESS))
+    base = ordered[n - beyond]
+    excess = float((ordered[n - beyond :] - base).mean())
+    spread = max(float(knots[last] - knots[0]), 1e-3)
+    slope = 1.0 / (np.log(10.0) * max(excess, 0.02 * spread, 1e-6))
+    return knots, float(slope)
+
+
+def single(x: Floats) -> Tails:
+    """Measure *x* as the only row."""
+    knots, slope = measure(x)
+    return Tails(knots[None], np.array([slope]))
+
+
+def by_group(x: Floats, group: npt.NDArray[np.int64], groups: int, *, fewest: int) -> Tails:
+    """Measure one row a group; a group with fewer than *fewest* cases gets the row of all cases together."""
+    everything, slope = measure(x)
+    knots = np.tile(everything, (groups, 1))
+    slopes = np.full(groups, slope)
+    order = np.argsort(group, kind="stable")
+    bounds = np.searchsorted(group[order], np.arange(groups + 1))
+    for index in range(groups):
+        if bounds[index + 1] - bounds[index] >= fewest:
+            knots[index], slopes[index] = measure(x[order[bounds[index] : bounds[index + 1]]])
+    return Tails(knots, slopes)

@@ -1,0 +1,208 @@
+"""Which calls follow which under a caller: the rule that finds what a network finds surprising only in part.
+
+A *step* is (caller's label, the labels of the calls before, the label that came); the end of a caller's calls is a step
+to `!0`. A step that training never showed is new. How many calls before are looked at is chosen for each
+caller: as many as leave normal traffic without new steps, measured by leaving out one trace at a time (Good and Turing:
+what was seen in one trace only is what the next trace may bring).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+
+ORDERS: Final = (1, 2, 3, 4, 6, 8, 12)
+_SALT: Final = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER: Final = np.uint64(0xBF58476D1CE4E5B9)
+_SHIFT: Final = np.uint64(29)
+
+
+@dataclass(slots=True)
+class Steps:
+    """All steps of many traces: one for each event, one for the end of each event's calls, one for each trace's end.
+
+    Attributes:
+        caller: row of the calling event, -1 = the trace itself `[s]`.
+        before: row of the call before, -1 = none `[s]`.
+        event: row of the event that came, -1 = the end `[s]`.
+        trace: `[s]`.
+        links: row of the call before each event, -1 = none `[m]`.
+    """
+
+    caller: Ints
+    before: Ints
+    event: Ints
+    trace: Ints
+    links: Ints
+
+    def chosen(self, index: Ints) -> "Steps":
+        """Give some of the steps."""
+        return Steps(self.caller[index], self.before[index], self.event[index], self.trace[index], self.links)
+
+
+def steps(parent: Ints, offsets: Ints) -> Steps:
+    """Lay out the steps of traces from each event's parent row `[m]` and the first row of each trace."""
+    m = len(parent)
+    traces = len(offsets) - 1
+    trace = np.repeat(np.arange(traces), np.diff(offsets))
+    under = np.where(parent >= 0, parent, m + trace)
+    order = np.argsort(under, kind="stable")
+    same = under[order][1:] == under[order][:-1]
+    before = np.full(m, -1, np.int64)
+    before[order[1:][same]] = order[:-1][same]
+    last = np.full(m + traces, -1, np.int64)
+    last[under[order]] = order
+    return Steps(
+        caller=np.concatenate((parent, np.arange(m), np.full(traces, -1))),
+        before=np.concatenate((before, last)),
+        event=np.concatenate((np.arange(m), np.full(m + traces, -1))),
+        trace=np.concatenate((trace, trace, np.arange(traces))),
+        links=before,
+    )
+
+
+def _mix(state: Hashes, value: Ints) -> Hashes:
+    with np.errstate(over="ignore"):
+        mixed = (state ^ (value.astype(np.uint64) + _SALT)) * _MULTIPLIER
+    return mixed ^ (mixed >> _SHIFT)
+
+
+def _hash(found: Steps, label: Ints, order: Ints | int) -> tuple[Hashes, Hashes]:
+    """Hash each step, and its context (all but what came), with the calls before up to *order* `[s]`."""
+    labels = np.concatenate((label, [-2]))  # -1 indexes it: nothing there
+    context = _mix(np.zeros(len(found.caller), np.uint64), np.where(found.caller >= 0, labels[found.caller], -3))
+    cursor = found.before
+    deepest = int(np.max(order)) if np.size(order) else 0
+    for depth in range(deepest):
+        going = (cursor >= 0) & (np.asarray(order) > depth)
+        if not going.any():
+            break
+        context = np.where(going, _mix(context, labels[cursor]), context)
+        cursor = np.where(going, found.links[np.maximum(cursor, 0)], -1)
+    came = np.where(found.event >= 0, labels[found.event], 0)
+    return _mix(context, came), context
+
+
+@dataclass(slots=True)
+class Grammar:
+    """What training showed.
+
+    Attributes:
+        order: how many calls before count, for each caller's label `[dictionary]`; the last one is the trace itself.
+        seen: hashes of the steps seen, sorted.
+        contexts: hashes of the contexts of order 1, sorted, and
+        counts: how often each came.
+        transitions: (caller label or -3, label before or -2, label that came or 0, count), one a row `[t, 4]`.
+    """
+
+    order: Ints
+    seen: Hashes
+    contexts: Hashes
+    counts: Ints
+    transitions: Ints
+
+    def new_steps(self, found: Steps, label: Ints) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+        """Say which steps training never showed `[s]`, and how strong that is: log10 of how often the context came."""
+        order = self.order[np.where(found.caller >= 0, label[found.caller], -1)]
+        step, _ = _hash(found, label, order)
+        new = ~_member(self.seen, step)
+        strength = np.zeros(len(step))
+        if new.any():
+            chosen = np.flatnonzero(new)
+            _, context = _hash(found.chosen(chosen), label, 1)
+            strength[chosen] = np.log10(2.0 + _count(self.contexts, self.counts, context))
+        return new, strength
+
+
+def _member(ordered: Hashes, wanted: Hashes) -> npt.NDArray[np.bool_]:
+    if not len(ordered):
+        return np.zeros(len(wanted), np.bool_)
+    place = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
+    return np.asarray(ordered[place] == wanted)
+
+
+def _count(ordered: Hashes, counts: Ints, wanted: Hashes) -> Ints:
+    if not len(ordered):
+        return np.zeros(len(wanted), np.int64)
+    place = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
+    return np.where(ordered[place] == wanted, counts[place], 0)
+
+
+def learn(
+    label: Ints, parent: Ints, offsets: Ints, *, labels: int, budget: float
+) -> tuple[Grammar, npt.NDArray[np.float64]]:
+    """Learn the grammar of normal traces.
+
+    Args:
+        label: dictionary index of each event `[m]`.
+        parent: row of each event's parent `[m]`.
+        offsets: first row of each trace.
+        labels: size of the dictionary.
+        budget: the share of normal traces that a longer look back may make new, over all callers.
+
+    Returns:
+        The grammar, and for each trace the strength of its strongest new step had the trace been left out `[traces]`.
+    """
+    found = steps(parent, offsets)
+    traces = len(offsets) - 1
+    caller = np.where(found.caller >= 0, label[found.caller], labels)
+    _, one = _hash(found, label, 1)
+    contexts, place, counts = np.unique(one, return_inverse=True, return_counts=True)
+    best = np.full(labels + 1, ORDERS[0], np.int64)
+    chosen_step, _ = _hash(found, label, 1)
+    lone = _lone(chosen_step, found.trace)
+    new_at_first = _traces_by_caller(lone, caller, found.trace, labels + 1)
+    active = np.ones(labels + 1, np.bool_)
+    allowed = budget * traces / max(1, len(np.unique(caller)))
+    for order in ORDERS[1:]:
+        step, _ = _hash(found, label, order)
+        lone_here = _lone(step, found.trace)
+        new_here = _traces_by_caller(lone_here, caller, found.trace, labels + 1)
+        active &= new_here <= new_at_first + allowed
+        take = active[caller]
+        chosen_step = np.where(take, step, chosen_step)
+        lone = np.where(take, lone_here, lone)
+        best[active] = order
+    strength = np.zeros(traces)
+    np.maximum.at(strength, found.trace[lone], np.log10(1.0 + counts[place[lone]]))
+    label_or = np.concatenate((label, [-2]))
+    rows = np.stack(
+        (
+            np.where(found.caller >= 0, label_or[found.caller], -3),
+            label_or[found.before],
+            np.where(found.event >= 0, label_or[found.event], 0),
+        ),
+        axis=1,
+    )
+    distinct, times = np.unique(rows, axis=0, return_counts=True)
+    grammar = Grammar(
+        order=best,
+        seen=np.unique(chosen_step),
+        contexts=contexts,
+        counts=counts.astype(np.int64),
+        transitions=np.concatenate((distinct, times[:, None]), axis=1).astype(np.int64),
+    )
+    return grammar, strength
+
+
+def _lone(step: Hashes, trace: Ints) -> npt.NDArray[np.bool_]:
+    """Mark the steps that came in one trace only."""
+    order = np.lexsort((trace, step))
+    step_here, trace_here = step[order], trace[order]
+    change = np.concatenate(([True], step_here[1:] != step_here[:-1]))
+    group = np.cumsum(change) - 1
+    first = trace_here[change]
+    several = np.zeros(len(first), np.bool_)
+    several[group[trace_here != first[group]]] = True
+    lone = np.empty(len(step), np.bool_)
+    lone[order] = ~several[group]
+    return lone
+
+
+def _traces_by_caller(lone: npt.NDArray[np.bool_], caller: Ints, trace: Ints, callers: int) -> Ints:
+    pairs = np.unique(caller[lone] * (trace.max() + 1 if len(trace) else 1) + trace[lone])
+    return np.bincount(pairs // (trace.max() + 1 if len(trace) else 1), minlength=callers)

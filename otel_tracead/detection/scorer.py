@@ -1,0 +1,193 @@
+"""Runs the network: ONNX Runtime sessions, buckets of traces, and windows with carried state."""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tracead.errors import ArtifactError
+
+Provider = Literal["auto", "cuda", "cpu"]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+
+_CELLS: Final = 8192  # events with padding in one run on the CPU: a few milliseconds
+_CELLS_CUDA: Final = 262_144
+_WINDOW: Final = 1024
+_PADDING: Final = 1.15
+SURPRISES: Final = ("label_surprise", "time_surprise", "state_out")
+DETAILS: Final = ("label_rank", "top_labels", "top_probabilities", "time_mixture")
+
+
+@dataclass(slots=True)
+class Surprise:
+    """What the network says of each position; positions are the events of a trace and then its end.
+
+    Attributes:
+        label: -ln probability of the label that came `[positions]`.
+        time: -ln of the probability of a time as long `[positions]`; 0 at the end of a trace.
+        offsets: first position of each trace `[traces + 1]`.
+    """
+
+    label: Floats
+    time: Floats
+    offsets: Ints
+
+
+@dataclass(slots=True)
+class Details:
+    """What a person wants to know of the positions of one trace.
+
+    Attributes:
+        rank: how many labels were more probable than the one that came `[positions]`.
+        top: the most probable labels `[positions, 3]`, best first, and
+        probability: their probabilities `[positions, 3]`.
+        mixture: log weights, means and log scales of the predicted time `[positions, 3 * components]`.
+    """
+
+    rank: Ints
+    top: Ints
+    probability: Floats32
+    mixture: Floats32
+
+
+class Scorer:
+    """One network, ready to run. Thread-safe as long as one thread runs it at a time.
+
+    Args:
+        model: the bytes of `model.onnx`.
+        state: width of the carried state, from the manifest.
+        provider: `auto` takes CUDA when it works.
+        threads: of ONNX Runtime within one run.
+
+    Raises:
+        ArtifactError: the bytes are no network that ONNX Runtime can run.
+        RuntimeError: `cuda` was asked for and does not work.
+    """
+
+    def __init__(self, model: bytes, *, state: int, provider: Provider = "auto", threads: int = 1) -> None:
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(4)
+        self._runtime = onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session, self.execution_provider = _session(onnxruntime, model, options, provider)
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.log_severity_level = 4
+        # Without this every output is computed at every run, the costly details too.
+        self._run_options.only_execute_path_to_fetches = True
+        self._state = state
+        self._cells = _CELLS if self.execution_provider == "cpu" else _CELLS_CUDA
+
+    def surprise(self, labels: Ints, times: Floats, offsets: Ints) -> Surprise:
+        """Score traces.
+
+        Args:
+            labels: dictionary index of each event `[m]`.
+            times: scaled log response time of each event `[m]`.
+            offsets: first event of each trace `[traces + 1]`.
+        """
+        lengths = np.diff(offsets)
+        positions = np.concatenate(([0], np.cumsum(lengths + 1)))
+        label = np.zeros(positions[-1])
+        time = np.zeros(positions[-1])
+        for bucket in _buckets(lengths, self._cells):
+            at = 0
+            for (window_label, window_time), valid in self._windows(labels, times, offsets, bucket, SURPRISES):
+                rows, columns = np.nonzero(valid)
+                place = positions[bucket][rows] + at + columns
+                label[place] = window_label[rows, columns]
+                time[place] = window_time[rows, columns]
+                at += valid.shape[1]
+        time[positions[1:] - 1] = 0.0
+        return Surprise(label, time, positions.astype(np.int64))
+
+    def details(self, labels: Ints, times: Floats, offsets: Ints, trace: int) -> Details:
+        """Explain one trace of those given (see `surprise`)."""
+        parts: list[list[Any]] = [
+            outputs for outputs, _ in self._windows(labels, times, offsets, np.array([trace]), (*DETAILS, "state_out"))
+        ]
+        rank, top, probability, mixture = (np.concatenate([part[i] for part in parts], axis=1)[0] for i in range(4))
+        return Details(rank, top, probability, mixture)
+
+    def _windows(
+        self, labels: Ints, times: Floats, offsets: Ints, bucket: Ints, outputs: Sequence[str]
+    ) -> Iterator[tuple[list[Any], npt.NDArray[np.bool_]]]:
+        """Run one bucket window after window, and give the outputs but the state, and which cells are positions."""
+        lengths = np.diff(offsets)[bucket]
+        width = int(lengths.max()) + 2  # `!0` before and after
+        column = np.arange(width)
+        inside = (column >= 1) & (column <= lengths[:, None])
+        source = np.where(inside, offsets[bucket][:, None] + column - 1, 0)
+        ids = np.where(inside, labels[source] if len(labels) else 0, 0).astype(np.int32)
+        clipped = np.where(inside, times[source] if len(times) else 0.0, 0.0).astype(np.float32)[..., None]
+        state = np.zeros((len(bucket), self._state), np.float32)
+        valid = column[1:] <= lengths[:, None] + 1
+        for start in range(0, width - 1, _WINDOW):
+            stop = min(start + _WINDOW, width - 1)
+            feeds = {"labels": ids[:, start : stop + 1], "times": clipped[:, start : stop + 1], "state": state}
+            *found, state = self._session.run(list(outputs), feeds, self._run_options)
+            yield found, valid[:, start:stop]
+
+
+def _buckets(lengths: Ints, cells: int) -> Iterator[Ints]:
+    """Cut traces, ordered by length, into runs of at most *cells* cells with little padding."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    widths = lengths[order] + 1
+    total = np.concatenate(([0], np.cumsum(widths)))
+    n = len(order)
+    while start < n:
+        # The widest bucket that fits: its cells are count * last width.
+        stop = start + 1
+        limit = min(n, start + max(1, cells // int(widths[start])))
+        while stop < limit:
+            count = stop + 1 - start
+            padded = count * int(widths[stop])
+            if padded > cells or (count > 16 and padded > _PADDING * (total[stop + 1] - total[start])):
+                break
+            stop += 1
+        yield order[start:stop]
+        start = stop
+
+
+def _session(runtime: Any, model: bytes, options: Any, provider: Provider) -> tuple[Any, str]:
+    if provider != "cpu" and (provider == "cuda" or _cuda_library()):
+        try:
+            if hasattr(runtime, "preload_dlls"):
+                runtime.preload_dlls()
+            session = runtime.InferenceSession(
+                model, options, providers=["CUDAExecutionProvider", "CPUExecutionProvider"]
+            )
+        except Exception as error:
+            if provider == "cuda":
+                raise RuntimeError(f"execution_provider: cuda was asked for and does not work: {error}") from error
+        else:
+            # What the runtime was built with says nothing; what the session runs on does.
+            if session.get_providers()[0] == "CUDAExecutionProvider":
+                return session, "cuda"
+            if provider == "cuda":
+                raise RuntimeError(
+                    "execution_provider: cuda was asked for, but ONNX Runtime fell back to the CPU; "
+                    "check the NVIDIA driver, CUDA and cuDNN, or set execution_provider: auto"
+                )
+    try:
+        return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), "cpu"
+    except Exception as error:
+        raise ArtifactError(f"model.onnx: ONNX Runtime cannot load it: {error}") from error
+
+
+def _cuda_library() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,67 @@
+"""The dictionary of labels: which label has which index, and what becomes of those that have none.
+
+Index 0 is `!0`, which starts and ends every sequence (the paper pads with it). Index 1 is the class of labels that
+training saw too rarely to learn one by one, and of labels that it never saw.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from otel_tracead.traces.labels import base
+
+END: Final = "!0"
+RARE: Final = "!rare"
+END_ID: Final = 0
+RARE_ID: Final = 1
+
+
+class Dictionary:
+    """Labels and their indices; immutable.
+
+    Args:
+        labels: the labels by index; the first two are `!0` and `!rare`.
+        rare: labels that training saw, but too rarely for an index of their own.
+
+    Raises:
+        ValueError: the labels do not start with `!0` and `!rare`, or repeat.
+    """
+
+    def __init__(self, labels: Sequence[str], rare: Iterable[str] = ()) -> None:
+        if tuple(labels[:2]) != (END, RARE):
+            raise ValueError(f"a dictionary starts with {END!r} and {RARE!r}, not with {list(labels[:2])!r}")
+        self.labels = tuple(labels)
+        self.rare = frozenset(rare)
+        self._ids = {label: index for index, label in enumerate(self.labels)}
+        if len(self._ids) != len(self.labels):
+            raise ValueError("a dictionary holds each label once")
+        self._bases = {base(label) for label in self._ids} | {base(label) for label in self.rare}
+
+    def __len__(self) -> int:
+        """Count the indices, `!0` and `!rare` included."""
+        return len(self.labels)
+
+    def index(self, label: str) -> int:
+        """Give the index of *label*; `RARE_ID` for one that has none."""
+        return self._ids.get(label, RARE_ID)
+
+    def knows(self, label: str) -> bool:
+        """Say whether training saw exactly this label."""
+        return label in self._ids or label in self.rare
+
+    def knows_base(self, label: str) -> bool:
+        """Say whether training saw this label, or the same span with another callee or none: traffic that is ours."""
+        return base(label) in self._bases
+
+
+def learn(counts: Mapping[str, int], *, max_labels: int, min_count: int) -> Dictionary:
+    """Make the dictionary of the most frequent labels (the paper's M most frequent, or those above a count).
+
+    Args:
+        counts: how often each label came.
+        max_labels: at most this many get an index of their own.
+        min_count: a label that came less often gets none.
+    """
+    ranked = sorted(counts, key=lambda label: (-counts[label], label))
+    frequent = [label for label in ranked if counts[label] >= min_count][:max_labels]
+    chosen = set(frequent)
+    return Dictionary([END, RARE, *frequent], [label for label in ranked if label not in chosen])

@@ -1,0 +1,178 @@
+"""Traces become arrays: labels, self times and tree positions of all their spans, in sequence order."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tracead.traces.labels import LabelTemplate, with_callee
+from otel_tracead.traces.sequences import Order, Sequences, Spans, arrange
+from otel_tracead.traces.trace import Trace
+from otel_tracead.wire.batch import Envelope
+from otel_tracead.wire.heads import HeadReader
+
+_MAX_NAMES = 100_000
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Events:
+    """The events of many traces in sequence order, one row an event; `m` rows, trace after trace.
+
+    Attributes:
+        offsets: first row of each trace `[traces + 1]`.
+        span: index of the event's span in its trace's list of spans `[m]`.
+        label: index into `labels` `[m]`.
+        self_us: own work in microseconds `[m]`.
+        duration_us: response time in microseconds `[m]`.
+        start: ns `[m]`.
+        parent: row of the parent event, -1 = none `[m]`.
+        service: index into `services` `[m]`.
+        instance: index into `instances` `[m]`.
+        callee: index into `services` of the service that the span called, -1 = none `[m]`.
+        roots: spans without a parent id, of each trace `[traces]`.
+        orphans: spans whose parent did not come, of each trace `[traces]`.
+        root: index of the verdict span in each trace's list of spans `[traces]`.
+        labels: the distinct labels.
+        services: the distinct services.
+        instances: the distinct instances.
+    """
+
+    offsets: Ints
+    span: Ints
+    label: Ints
+    self_us: npt.NDArray[np.float64]
+    duration_us: npt.NDArray[np.float64]
+    start: Ints
+    parent: Ints
+    service: Ints
+    instance: Ints
+    callee: Ints
+    roots: Ints
+    orphans: Ints
+    root: Ints
+    labels: Sequence[str]
+    services: Sequence[str]
+    instances: Sequence[str]
+
+    def __len__(self) -> int:
+        """Count the events."""
+        return len(self.span)
+
+    @property
+    def traces(self) -> int:
+        """Count the traces."""
+        return len(self.offsets) - 1
+
+    @property
+    def trace(self) -> Ints:
+        """The trace of each event `[m]`."""
+        return np.repeat(np.arange(self.traces), np.diff(self.offsets))
+
+
+class Encoder:
+    """Encodes traces; remembers the names it met, so that a batch costs no string work for them.
+
+    What it remembers changes nothing about what it gives: the same traces give the same events. Not thread-safe.
+    """
+
+    def __init__(self, template: LabelTemplate, order: Order = Order.TREE) -> None:
+        self._template = template
+        self._order = order
+        self._reader = HeadReader(template.attribute_keys, self._code)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._reader.forget()
+        self._names: list[tuple[int, int, int]] = []  # code -> (label, service, instance)
+        self._labels: dict[str, int] = {}
+        self._services: dict[str, int] = {}
+        self._instances: dict[tuple[str, str], int] = {}
+        self._columns = np.zeros((0, 3), np.int64)
+
+    def _code(self, envelope: Hashable, name: str, kind: int, status: int, attributes: dict[str, str]) -> int:
+        if not isinstance(envelope, Envelope):
+            raise TypeError(f"spans are named under an envelope, not {envelope!r}")
+        label = self._template.label(envelope, name, kind, status, attributes)
+        self._names.append(
+            (
+                self._labels.setdefault(label, len(self._labels)),
+                self._services.setdefault(envelope.service, len(self._services)),
+                self._instances.setdefault((envelope.service, envelope.instance), len(self._instances)),
+            )
+        )
+        return len(self._names) - 1
+
+    def encode(self, traces: Sequence[Trace]) -> Events:
+        """Encode *traces*: valid ids are assumed, everything else may be as odd as it likes."""
+        if len(self._names) > _MAX_NAMES or len(self._labels) > _MAX_NAMES:
+            self._reset()
+        counts = np.array([len(trace.spans) for trace in traces], np.int64)
+        first = np.concatenate(([0], np.cumsum(counts)))
+        heads = self._reader.read(
+            [span for trace in traces for span in trace.spans],
+            [envelope for trace in traces for envelope in trace.envelopes],
+        )
+        if len(self._columns) < len(self._names):
+            self._columns = np.array(self._names, np.int64).reshape(-1, 3)
+        label, service, instance = self._columns[heads.code].T if len(heads.code) else np.zeros((3, 0), np.int64)
+        trace = np.repeat(np.arange(len(traces)), counts)
+        found = arrange(
+            Spans(
+                trace=trace,
+                span_id=heads.span_id,
+                parent_id=heads.parent_id,
+                start=heads.start,
+                end=heads.end,
+                server=heads.server,
+                clock=instance,
+                label=label,
+            ),
+            len(traces),
+            self._order,
+        )
+        return self._events(found, heads.start, label, service, instance, first)
+
+    def _events(self, found: Sequences, start: Ints, label: Ints, service: Ints, instance: Ints, first: Ints) -> Events:
+        order = found.order
+        row = np.full(len(found.parent) + 1, -1, np.int64)
+        row[order] = np.arange(len(order))
+        callee = found.callee[order]
+        called = np.where(callee >= 0, service[np.maximum(callee, 0)], -1)
+        named = label[order]
+        labels: Sequence[str] = list(self._labels)
+        if self._template.callee:
+            named, labels = self._with_callees(named, called, labels)
+        traces = np.repeat(np.arange(len(first) - 1), np.diff(found.offsets))
+        return Events(
+            offsets=found.offsets,
+            span=order - first[traces],
+            label=named,
+            self_us=found.self_time[order] / 1e3,
+            duration_us=found.duration[order] / 1e3,
+            start=start[order],
+            parent=row[found.parent[order]],
+            service=service[order],
+            instance=instance[order],
+            callee=called,
+            roots=found.roots,
+            orphans=found.orphans,
+            root=np.where(found.root >= 0, found.root - first[:-1], 0),
+            labels=labels,
+            services=list(self._services),
+            instances=[name for _, name in self._instances],
+        )
+
+    def _with_callees(self, label: Ints, callee: Ints, labels: Sequence[str]) -> tuple[Ints, Sequence[str]]:
+        """Give labels that name the callee their own index, behind those of the plain labels."""
+        calls = callee >= 0
+        if not calls.any():
+            return label, labels
+        services = list(self._services)
+        pairs, index = np.unique(label[calls] * len(services) + callee[calls], return_inverse=True)
+        named = [with_callee(labels[pair // len(services)], services[pair % len(services)]) for pair in pairs.tolist()]
+        label = label.copy()
+        label[calls] = len(labels) + index
+        return label, [*labels, *named]
