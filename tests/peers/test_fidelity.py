@@ -1,0 +1,134 @@
+"""Every span comes out exactly once, byte for byte as it went in but for `tracead.*`, and each trace has one verdict."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.peers.conftest import StartStage
+from tests.peers.independent import (
+    GrpcSink,
+    HttpSink,
+    census,
+    from_json,
+    own,
+    parse,
+    parsed_census,
+    post,
+    send_grpc,
+    spans_of,
+    to_json,
+    to_zipkin,
+    verdicts,
+)
+
+SPANS_PER_SECOND = 5_000
+
+
+def otlp_to(sink: GrpcSink) -> dict[str, Any]:
+    return {"otlp_grpc": {"endpoint": sink.target, "tls": {"insecure": True}, "compression": "none"}}
+
+
+def scoring(model: Path) -> dict[str, Any]:
+    return {"tracead": {"model": str(model), "wait_duration": "5s", "execution_provider": "cpu"}}
+
+
+def assert_one_verdict_each(sink: GrpcSink, sent: list[bytes]) -> None:
+    found = verdicts(sink.requests)
+    assert found.keys() == {span.trace_id.hex() for span in spans_of(parse(sent))}
+    assert set(found.values()) == {1}
+
+
+def test_grpc(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]) -> None:
+    stage = start_stage(otlp_to(sink), scoring(model))
+    send_grpc(stage.grpc, shop, SPANS_PER_SECOND)
+    stage.drain()
+    assert census(sink.bodies) == census(shop)
+    assert_one_verdict_each(sink, shop)
+    assert any(own(span).get("tracead.anomaly.detected") for span in spans_of(sink.requests))
+
+
+def test_http_protobuf(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]) -> None:
+    stage = start_stage(otlp_to(sink), scoring(model))
+    post(f"{stage.http}/v1/traces", shop, "application/x-protobuf", expect=200)
+    stage.drain()
+    assert census(sink.bodies) == census(shop)
+    assert_one_verdict_each(sink, shop)
+
+
+def test_http_json(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]) -> None:
+    stage = start_stage(otlp_to(sink), scoring(model))
+    post(f"{stage.http}/v1/traces", map(to_json, parse(shop)), "application/json", expect=200)
+    stage.drain()
+    assert parsed_census(sink.requests) == parsed_census(parse(shop))
+    assert_one_verdict_each(sink, shop)
+
+
+def test_zipkin(start_stage: StartStage, model: Path, shop: list[bytes]) -> None:
+    spans = to_zipkin(parse(shop))
+    bodies = [json.dumps(spans[start : start + 500]).encode() for start in range(0, len(spans), 500)]
+    with HttpSink() as sink:
+        stage = start_stage({"zipkin": {"endpoint": f"{sink.url}/api/v2/spans"}}, scoring(model))
+        post(f"{stage.zipkin}/api/v2/spans", bodies, "application/json", expect=202)
+        stage.drain()
+    received = [span for body in sink.bodies for span in json.loads(body)]
+    found: dict[str, int] = {}
+    for span in received:
+        ours = {key for key in span["tags"] if key.startswith("tracead.")}
+        trace = span["traceId"]
+        found[trace] = found.get(trace, 0) + bool({"tracead.trace.anomalous", "tracead.unscored"} & ours)
+        for key in ours:
+            del span["tags"][key]
+
+    def by_id(listed: list[dict[str, Any]]) -> list[str]:
+        return sorted(json.dumps(span, sort_keys=True) for span in listed)
+
+    assert by_id(received) == by_id(spans)
+    assert set(found.values()) == {1}
+
+
+def fault_minute(folder: Path) -> list[bytes]:
+    """The second minute of the first fault of a system, as OTLP requests."""
+    fault = json.loads((folder / "faults.json").read_text())["faults"][0]
+    with gzip.open(folder / fault["files"][1], "rb") as lines:
+        return [from_json(line).SerializeToString() for line in lines]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("system", ["online_boutique", "train_ticket"])
+def test_a_real_fault_minute_in_front_of_a_model_that_does_not_know_the_system(
+    start_stage: StartStage, sink: GrpcSink, model: Path, trace_data: Path, system: str
+) -> None:
+    sent = fault_minute(trace_data / system)
+    stage = start_stage(otlp_to(sink), scoring(model))
+    send_grpc(stage.grpc, sent, SPANS_PER_SECOND)
+    stage.drain()
+    assert census(sink.bodies) == census(sent)
+    assert_one_verdict_each(sink, sent)
+    reasons = {own(span).get("tracead.unscored") for span in spans_of(sink.requests)}
+    assert reasons == {None, "unknown_traffic"}
+
+
+def test_sigterm_right_after_acceptance_loses_nothing(
+    start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]
+) -> None:
+    patient = {"tracead": {**scoring(model)["tracead"], "wait_duration": "60s"}}
+    stage = start_stage(otlp_to(sink), patient)
+    some = shop[:100]
+    send_grpc(stage.grpc, some)
+    stage.drain()
+    assert census(sink.bodies) == census(some)
+    releases = {own(span).get("tracead.trace.release") for span in spans_of(sink.requests)}
+    assert releases == {None, "shutdown"}
+
+
+def test_a_stage_without_the_processor_only_forwards(
+    start_stage: StartStage, sink: GrpcSink, shop: list[bytes]
+) -> None:
+    stage = start_stage(otlp_to(sink))
+    send_grpc(stage.grpc, shop)
+    stage.drain()
+    assert census(sink.bodies) == census(shop)
+    assert not any(own(span) for span in spans_of(sink.requests))
