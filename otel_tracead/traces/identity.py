@@ -6,6 +6,7 @@ layouts are read by a parser.
 Source: opentelemetry-proto, trace/v1/trace.proto; protobuf's wire format.
 """
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
@@ -35,7 +36,19 @@ def parsed_trace_id(span: bytes) -> bytes:
 
 
 def is_root(span: bytes) -> bool:
-    """Say whether an encoded span (with valid ids) has no parent; a parent of zeros is none."""
+    """Say whether an encoded span (with valid ids) has no parent; a parent of zeros or of a wrong length is none."""
     if span[28:30] == _PARENT_TAG and span[:2] == b"\n\x10" and span[18:20] == b"\x12\x08" and span[30:38] != _NO_SPAN:
         return False
-    return not SpanHead.FromString(span).parent_span_id.strip(b"\0")
+    parent = SpanHead.FromString(span).parent_span_id
+    return len(parent) != 8 or parent == _NO_SPAN
+
+
+def earliest_root(spans: Sequence[bytes]) -> int:
+    """Give the index of the earliest root of a trace's encoded spans, else of the earliest span.
+
+    Raises:
+        ValueError: there is no span.
+    """
+    return min(
+        range(len(spans)), key=lambda index: (not is_root(spans[index]), SpanHead.FromString(spans[index]).start)
+    )

@@ -4,7 +4,7 @@ from span_builders import ENVELOPES, batch, encoded, trace_id
 
 from otel_tracead.delivery import Delivery
 from otel_tracead.traces.assembler import Assembler
-from otel_tracead.traces.identity import is_root, parsed_trace_id
+from otel_tracead.traces.identity import earliest_root, is_root, parsed_trace_id
 from otel_tracead.traces.late import Decision, DecisionCache
 from otel_tracead.traces.release import ReleasePolicy
 from otel_tracead.traces.trace import Release
@@ -195,12 +195,20 @@ def test_other_layouts_than_the_usual_one_are_read_too():
         (encoded(1, 1), True),
         (encoded(1, 1, parent=2), False),
         (encoded(1, 1, parent=bytes(8)), True),
+        (encoded(1, 1, parent=b"\1\2\3"), True),
         (encoded(1, 1, parent=2, trace_state="a=b"), False),
         (encoded(1, 1, trace_state="a=b"), True),
     ],
 )
 def test_a_root_has_no_parent(span, root):
     assert is_root(span) is root
+
+
+def test_the_earliest_root_comes_before_an_earlier_span():
+    child = encoded(1, 1, parent=9, start_time_unix_nano=1)
+    later, earlier = encoded(1, 2, start_time_unix_nano=30), encoded(1, 3, start_time_unix_nano=20)
+    assert earliest_root([child, later, earlier]) == 2
+    assert earliest_root([encoded(1, 4, parent=9, start_time_unix_nano=2), child]) == 1
 
 
 def test_drain_releases_everything_the_oldest_first():
