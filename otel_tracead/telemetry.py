@@ -290,9 +290,22 @@ class Telemetry:
         return found
 
     def observe(self, metric: Metric, read: Callable[[], float], *labels: str) -> None:
-        """Have *read* asked for the value whenever the metrics are read (gauges, and counters kept elsewhere)."""
+        """Have *read* asked for the value whenever the metrics are read (gauges, and counters kept elsewhere).
+
+        Values of several readers with the same labels (a processor in two pipelines) add up.
+        """
         self._check(metric, labels)
-        self._series.setdefault(metric, {})[labels] = read
+        series = self._series.setdefault(metric, {})
+        before = series.get(labels)
+        if isinstance(before, (Counter, Histogram)):
+            raise TypeError(f"{metric.name}{labels} is counted, not observed")
+        series[labels] = read if before is None else lambda: before() + read()
+
+    def forget_observed(self) -> None:
+        """Drop every reader (before a reload builds new components); what was counted stays."""
+        for series in self._series.values():
+            for labels in [labels for labels, found in series.items() if not isinstance(found, (Counter, Histogram))]:
+                del series[labels]
 
     def collect(self) -> Iterator[tuple[Metric, dict[tuple[str, ...], Series]]]:
         """Give every metric that has values, in the order of the catalogue."""

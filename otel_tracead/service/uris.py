@@ -10,7 +10,7 @@ from otel_tracead.errors import ConfigError
 from otel_tracead.service.expansion import environment, expand, split_scheme
 from otel_tracead.service.yaml_text import MOST_BYTES, load_yaml
 
-_SCHEMES = ("env", "file", "yaml")
+SCHEMES = ("env", "file", "yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _retrieve(scheme: str, rest: str, read_environment: Callable[[str], str]) ->
         return rest
     if scheme == "file":
         return _read_file(Path(rest).expanduser())
-    raise ValueError(f'scheme "{scheme}" is not supported (valid values: [{" ".join(_SCHEMES)}])')
+    raise ValueError(f'scheme "{scheme}" is not supported (valid values: [{" ".join(SCHEMES)}])')
 
 
 def _read_file(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""What serves the stage beside the pipelines."""

@@ -1,0 +1,1 @@
+"""What works on spans between receivers and exporters."""

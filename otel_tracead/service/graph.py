@@ -1,0 +1,170 @@
+"""Pipelines to connected components: receivers and exporters are shared, processors belong to one pipeline."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from otel_tracead.component import Component, Consumer, Kind, Settings
+from otel_tracead.errors import ConfigError, TraceadError
+from otel_tracead.service.config import SIGNAL, Configured, ServiceConfig
+from otel_tracead.service.fanout import Fanout
+from otel_tracead.service.ids import Id
+from otel_tracead.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A built component.
+
+    Attributes:
+        id: its name in the YAML.
+        kind: its section.
+        component: itself.
+        pipeline: the pipeline of a processor, None for what is shared.
+        outlet: the fan-out that it hands its spans to, if there are several consumers.
+    """
+
+    id: Id
+    kind: Kind
+    component: Component
+    pipeline: Id | None = None
+    outlet: Fanout | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Everything that was built, in the order in which it starts.
+
+    Attributes:
+        extensions: in the order of the YAML.
+        exporters: each once.
+        processors: of each pipeline, the last one first.
+        receivers: each once.
+    """
+
+    extensions: list[Node] = field(default_factory=list)
+    exporters: list[Node] = field(default_factory=list)
+    processors: list[Node] = field(default_factory=list)
+    receivers: list[Node] = field(default_factory=list)
+
+    def start_order(self) -> Iterator[Node]:
+        """Walk against the flow: whoever is started finds its consumer started."""
+        yield from self.extensions
+        yield from self.exporters
+        yield from self.processors
+        yield from self.receivers
+
+    def shutdown_order(self) -> Iterator[Node]:
+        """Walk with the flow, so that each can drain into a consumer that still works; extensions last."""
+        yield from self.receivers
+        yield from reversed(self.processors)
+        yield from self.exporters
+        yield from reversed(self.extensions)
+
+    def find(self, kind: Kind, id_: str) -> Component:
+        """Give a component by kind and id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for node in self.start_order():
+            if node.kind is kind and str(node.id) == id_:
+                return node.component
+        raise KeyError(id_)
+
+
+def build(
+    config: ServiceConfig,
+    telemetry: Telemetry,
+    logger: Any,
+    fail: Callable[[BaseException], None] = lambda _error: None,
+) -> Graph:
+    """Build every component that the configuration uses and connect them; nothing is started.
+
+    Args:
+        config: validated.
+        telemetry: where all of them count.
+        logger: bound for each with its id and kind.
+        fail: what components call when they cannot go on.
+
+    Raises:
+        ConfigError: every component that could not be built, with its path.
+    """
+    return _Builder(config, telemetry, logger, fail).build()
+
+
+class _Builder:
+    def __init__(
+        self, config: ServiceConfig, telemetry: Telemetry, logger: Any, fail: Callable[[BaseException], None]
+    ) -> None:
+        self._config = config
+        self._telemetry = telemetry
+        self._logger = logger
+        self._fail = fail
+        self._problems: list[str] = []
+        self._extensions: dict[str, Component] = {}
+        self._graph = Graph()
+
+    def build(self) -> Graph:
+        for id_ in self._config.extensions:
+            node = self._node(Kind.EXTENSION, id_, [])
+            if node is not None:
+                self._graph.extensions.append(node)
+                self._extensions[str(id_)] = node.component
+        exporters = {id_: self._node(Kind.EXPORTER, id_, []) for id_ in self._all(Kind.EXPORTER)}
+        self._graph.exporters.extend(node for node in exporters.values() if node is not None)
+        entries: dict[Id, list[Consumer]] = {}
+        for pipeline, lists in self._config.pipelines.items():
+            built = (exporters[id_] for id_ in lists[Kind.EXPORTER])
+            consumers = [_consumer(node) for node in built if node is not None]
+            for id_ in reversed(lists[Kind.PROCESSOR]):
+                node = self._node(Kind.PROCESSOR, id_, consumers, pipeline)
+                if node is not None:
+                    self._graph.processors.append(node)
+                    consumers = [_consumer(node)]
+            for id_ in lists[Kind.RECEIVER]:
+                entries.setdefault(id_, []).extend(consumers)
+        for id_, consumers in entries.items():
+            node = self._node(Kind.RECEIVER, id_, consumers)
+            if node is not None:
+                self._graph.receivers.append(node)
+        if self._problems:
+            raise ConfigError(self._problems)
+        return self._graph
+
+    def _all(self, kind: Kind) -> list[Id]:
+        return list(dict.fromkeys(id_ for lists in self._config.pipelines.values() for id_ in lists[kind]))
+
+    def _node(self, kind: Kind, id_: Id, consumers: list[Consumer], pipeline: Id | None = None) -> Node | None:
+        configured: Configured = self._config.components[kind][id_]
+        logger = self._logger.bind(**{"otelcol.component.id": str(id_), "otelcol.component.kind": kind.singular})
+        if kind is not Kind.EXTENSION:
+            logger = logger.bind(**{"otelcol.signal": SIGNAL})
+        if pipeline is not None:
+            logger = logger.bind(**{"otelcol.pipeline.id": str(pipeline)})
+        settings = Settings(
+            id=str(id_),
+            kind=kind,
+            telemetry=self._telemetry,
+            logger=logger,
+            extensions=self._extensions,
+            base=self._config.base,
+            fail=self._fail,
+        )
+        outlet = Fanout(consumers, logger) if len(consumers) > 1 else None
+        consumer = outlet or (consumers[0] if consumers else None)
+        if consumer is None and kind in {Kind.RECEIVER, Kind.PROCESSOR}:
+            return None  # what it would feed could not be built, and that was said
+        try:
+            component = configured.factory.build(configured.config, settings, consumer)
+        except (TraceadError, OSError, ValueError) as error:
+            self._problems += [
+                f"{kind.value}::{id_}: {line}" for line in str(error).splitlines() or ["cannot be built"]
+            ]
+            return None
+        return Node(id_, kind, component, pipeline, outlet)
+
+
+def _consumer(node: Node) -> Consumer:
+    component: Any = node.component  # factories of exporters and processors build consumers
+    return component  # type: ignore[no-any-return]

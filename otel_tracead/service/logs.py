@@ -1,0 +1,144 @@
+"""The stage's own logs: one line an event, console or JSON, repeats thinned out, no tracebacks."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+import structlog
+
+from otel_tracead.errors import StartError
+from otel_tracead.service.telemetry_config import LogSamplingConfig, LogsConfig
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+_MOST_EVENTS: Final = 4096
+
+EventDict = MutableMapping[str, Any]
+
+
+def make_logger(config: LogsConfig, base: Path, now: Callable[[], float] = time.monotonic) -> Any:
+    """Make the logger that all components' loggers are bound from.
+
+    Args:
+        config: what the user wrote.
+        base: the folder that relative output paths start from.
+        now: a clock in seconds, for the thinning.
+
+    Raises:
+        StartError: an output path that cannot be opened.
+    """
+    renderer = _json if config.encoding == "json" else _console
+    processors: list[Any] = [Thinning(config.sampling, now)] if config.sampling.enabled else []
+    return structlog.wrap_logger(
+        _Output([_open(path, base) for path in config.output_paths]),
+        processors=[*processors, structlog.stdlib.add_log_level, _without_traceback, _stamp, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.level]),
+        cache_logger_on_first_use=False,
+        **config.initial_fields,
+    )
+
+
+class Thinning:
+    """Lets the first lines of an event through in each tick, then every n-th."""
+
+    def __init__(self, config: LogSamplingConfig, now: Callable[[], float]) -> None:
+        self._config = config
+        self._now = now
+        self._counts: dict[tuple[str, str], int] = {}
+        self._until = 0.0
+
+    def __call__(self, _logger: Any, level: str, event: EventDict) -> EventDict:
+        """Pass *event* on, or drop it."""
+        now = self._now()
+        if now >= self._until:
+            self._counts.clear()
+            self._until = now + self._config.tick
+        key = (level, str(event.get("event")))
+        if key not in self._counts and len(self._counts) >= _MOST_EVENTS:
+            key = (level, "")
+        count = self._counts[key] = self._counts.get(key, 0) + 1
+        over = count - self._config.initial
+        if over > 0 and over % self._config.thereafter:
+            raise structlog.DropEvent
+        return event
+
+
+class LoggingForwarder(logging.Handler):
+    """Writes what libraries log with `logging` into our log."""
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Forward one record, its exception as one line."""
+        with suppress(Exception):  # a broken record must not stop who logs it
+            fields = {"error": repr(record.exc_info[1])} if record.exc_info and record.exc_info[1] else {}
+            write = self._logger.error if record.levelno >= logging.ERROR else self._logger.warning
+            write(record.getMessage(), logger=record.name, **fields)
+
+
+def forward_logging(logger: Any) -> None:
+    """Send everything that libraries log into *logger*, from now on."""
+    logging.basicConfig(level=logging.WARNING, handlers=[LoggingForwarder(logger)], force=True)
+    logging.captureWarnings(capture=True)
+
+
+class _Output:
+    """Where lines go; an output that fails is silent, since there is no other place to say it."""
+
+    def __init__(self, files: list[IO[str]]) -> None:
+        self._files = files
+
+    def msg(self, line: str) -> None:
+        for file in self._files:
+            with suppress(OSError, ValueError):
+                file.write(line + "\n")
+                file.flush()
+
+    debug = info = warning = error = critical = msg
+
+
+def _open(path: str, base: Path) -> IO[str]:
+    if path in {"stderr", "stdout"}:
+        return sys.stderr if path == "stderr" else sys.stdout
+    try:
+        return (base / path).open("a", encoding="utf-8")
+    except OSError as error:
+        raise StartError(f"service::telemetry::logs::output_paths: cannot write to {path}: {error.strerror}") from error
+
+
+def _without_traceback(_logger: Any, _level: str, event: EventDict) -> EventDict:
+    exception = event.pop("exc_info", None)
+    if exception is True:
+        exception = sys.exc_info()[1]
+    if isinstance(exception, tuple):
+        exception = exception[1]
+    if isinstance(exception, BaseException):
+        event.setdefault("error", f"{type(exception).__name__}: {exception}")
+    return event
+
+
+def _stamp(_logger: Any, _level: str, event: EventDict) -> EventDict:
+    event["ts"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return event
+
+
+def _json(_logger: Any, _level: str, event: EventDict) -> str:
+    level, stamp, message = (event.pop(key) for key in ("level", "ts", "event"))
+    return json.dumps({"level": _word(level), "ts": stamp, "msg": str(message), **event}, default=str)
+
+
+def _console(_logger: Any, _level: str, event: EventDict) -> str:
+    level, stamp, message = (event.pop(key) for key in ("level", "ts", "event"))
+    fields = f"\t{json.dumps(event, default=str)}" if event else ""
+    return f"{stamp}\t{_word(level)}\t{json.dumps(str(message))[1:-1]}{fields}"  # control characters stay visible
+
+
+def _word(level: str) -> str:
+    return "warn" if level == "warning" else level

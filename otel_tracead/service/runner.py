@@ -1,0 +1,151 @@
+"""One process's run: signals, reload, fatal errors, and the exit code that comes of them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum, auto
+from typing import Any, Final
+
+import structlog
+
+from otel_tracead.errors import ConfigError, TraceadError
+from otel_tracead.service.config import ServiceConfig
+from otel_tracead.service.lifecycle import Service
+from otel_tracead.telemetry import Telemetry
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Event(Enum):
+    STOP = auto()
+    RELOAD = auto()
+    FATAL = auto()
+
+
+class Runner:
+    """Runs a configuration until a signal ends it.
+
+    SIGTERM and SIGINT drain and stop, a second one ends the process at once. SIGHUP loads the configuration again: if
+    it is not valid the old one keeps running; if the new one does not start, the old one is started again.
+
+    Args:
+        load: reads and validates the configuration, now and at each reload.
+        make_logger: makes the logger of a configuration.
+        force: ends the process at once with an exit code.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], ServiceConfig],
+        make_logger: Callable[[ServiceConfig], Any],
+        force: Callable[[int], Any] = os._exit,
+    ) -> None:
+        self._load = load
+        self._make_logger = make_logger
+        self._force = force
+        self._telemetry = Telemetry()
+        self._events: asyncio.Queue[_Event] = asyncio.Queue()
+        self._stopping = asyncio.Event()
+        self._problems: list[str] = []
+        self._fatal: BaseException | None = None
+        self._logger: Any = structlog.get_logger()
+
+    async def run(self) -> int:
+        """Run until stopped.
+
+        Returns:
+            0 if everything was handed on, 1 if spans were left or a component failed.
+
+        Raises:
+            ConfigError: the configuration is not valid.
+            StartError: a component cannot start.
+        """
+        with self._signals():
+            asyncio.get_running_loop().set_exception_handler(self._unhandled)
+            config = self._load()
+            self._logger = self._make_logger(config)
+            service = await self._started(config)
+            while service is not None and (event := await self._events.get()) is not _Event.STOP:
+                if event is _Event.FATAL:
+                    self._logger.error("a component failed, stopping", error=str(self._fatal))
+                    break
+                config, service = await self._reloaded(config, service)
+            if service is not None:
+                self._problems += await service.shutdown()
+            self._logger.info("shutdown complete")
+            return 1 if self._problems or self._fatal else 0
+
+    async def _started(self, config: ServiceConfig) -> Service | None:
+        """Start a service; None if a stop came first."""
+        for warning in config.warnings:
+            self._logger.warning(warning)
+        self._telemetry.forget_observed()
+        service = Service(config, telemetry=self._telemetry, logger=self._logger, fail=self._fail)
+        starting = asyncio.ensure_future(service.start())
+        waiting = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not starting.done():
+            starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await starting
+            return None
+        await starting
+        self._logger.info("everything is ready", pipelines=[str(id_) for id_ in config.pipelines])
+        return service
+
+    async def _reloaded(self, config: ServiceConfig, service: Service) -> tuple[ServiceConfig, Service | None]:
+        self._logger.info("reloading the configuration")
+        try:
+            new = self._load()
+            logger = self._make_logger(new)
+            Service(
+                new, telemetry=Telemetry(), logger=logger
+            )  # whatever cannot be built is found while the old one runs
+        except (TraceadError, OSError) as error:
+            problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+            message = "the new configuration is not valid, the old one keeps running"
+            self._logger.error(message, problems=problems)  # noqa: TRY400 (a traceback says nothing more)
+            return config, service
+        self._problems += await service.shutdown()
+        old, self._logger = self._logger, logger
+        try:
+            return new, await self._started(new)
+        except TraceadError as error:
+            self._logger = old
+            message = "the new configuration does not start, going back to the old one"
+            self._logger.error(message, error=str(error))  # noqa: TRY400 (likewise)
+            return config, await self._started(config)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._fatal is None:
+            self._fatal = error
+            self._events.put_nowait(_Event.FATAL)
+
+    def _stop(self) -> None:
+        if self._stopping.is_set():
+            self._logger.error("a second signal came: stopping at once, spans may be lost")
+            self._force(1)
+            return
+        self._stopping.set()
+        self._logger.info("draining and stopping")
+        self._events.put_nowait(_Event.STOP)
+
+    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        fields = {"error": f"{type(error).__name__}: {error}"} if error is not None else {}
+        self._logger.error(context.get("message", "an error in a task"), **fields)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._events.put_nowait, _Event.RELOAD)
+        try:
+            yield
+        finally:
+            for number in (*_STOP_SIGNALS, signal.SIGHUP):
+                loop.remove_signal_handler(number)
