@@ -137,9 +137,11 @@ def command(
         raise click.UsageError("Say where the spans go: --output FILE or --endpoint URL.")
     try:
         with ExitStack() as stack:
+            # Opened first: that it cannot be written must not be found out after an hour.
+            truth = None if truth_path is None else stack.enter_context(truth_path.open("wb"))
             _send(run, [stack.enter_context(sink) for sink in sinks], rate)
-        if truth_path is not None:
-            truth_path.write_bytes(run.truth.to_json())
+            if truth is not None:
+                truth.write(run.truth.to_json())
     except (OSError, TraceadError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -148,14 +150,16 @@ def _send(run: "Simulation", writes: Sequence["Write"], rate: float) -> None:
     """Hand every request to every sink, at `rate` spans a second of real time if that is not 0."""
     import sys
     import time
+    from contextlib import ExitStack
 
     from otel_tracead.generator.encoding import batches, encode_request
 
     begin, sent, done_s = time.monotonic(), 0, 0
     length = round(run.scenario.duration_s)
-    with click.progressbar(
-        length=length, label="Simulated seconds", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
+    with ExitStack() as stack:
+        bar = None
+        if sys.stderr.isatty():
+            bar = stack.enter_context(click.progressbar(length=length, label="Simulated seconds", file=sys.stderr))
         for at_unix_nano, spans in batches(run):
             if rate:
                 time.sleep(max(0.0, begin + sent / rate - time.monotonic()))
@@ -164,5 +168,6 @@ def _send(run: "Simulation", writes: Sequence["Write"], rate: float) -> None:
                 write(request)
             sent += len(spans)
             now_s = min(length, (at_unix_nano - run.scenario.start_unix_nano) // 1_000_000_000)
-            bar.update(now_s - done_s)
+            if bar is not None:
+                bar.update(now_s - done_s)
             done_s = now_s

@@ -123,7 +123,7 @@ class Work:
 def _slow_service(fault: Fault, work: Work, _draws: Draws) -> bool:
     work.extra_s = work.own_s * (fault.severity - 1)
     work.own_s *= fault.severity
-    return True
+    return fault.severity != 1
 
 
 def _lock_contention(fault: Fault, work: Work, _draws: Draws) -> bool:

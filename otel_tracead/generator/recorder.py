@@ -43,6 +43,7 @@ def _money(draws: Draws) -> float:
 # Attributes that differ from trace to trace; within a trace they stay the same.
 _VARIABLES: Final[dict[str, Callable[[Draws], AttributeValue]]] = {
     "app.user.id": lambda draws: f"user-{_number(1, 400, draws)}",
+    "app.user.guest": partial(_one_of, (True, False)),
     "session.id": lambda draws: draws.trace_id().hex(),
     "app.product.id": partial(_one_of, _PRODUCTS),
     "app.ads.contextKeys": partial(_one_of, _CATEGORIES),

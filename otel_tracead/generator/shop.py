@@ -81,7 +81,7 @@ def _behind_proxy(name: str, *steps: Step, median_ms: float = 3.0, carries: tupl
     return _http(services.PROXY, name, 0.3, Call(inner), carries=("client.address", "user_agent.original", "url.path"))
 
 
-_USER = ("app.user.id", "session.id")
+_USER = ("app.user.id", "app.user.guest", "session.id")
 _SELECT_PRODUCT = _sql("SELECT products", "SELECT id, name, price FROM products WHERE id = $1", 1.6)
 _SELECT_ALL = _sql("SELECT products", "SELECT id, name, price FROM products ORDER BY id", 3.2)
 

@@ -74,8 +74,11 @@ class CallGraph:
 class AffectedTrace:
     """A trace that a fault really changed.
 
-    `fault` counts in `Truth.faults`. `span_ids` are the spans that carry the fault, in the order in which it came to
-    them: for missing_call and abort the caller's span. `start_unix_nano` is the trace's start, `extra_ms` the time
+    `fault` counts in `Truth.faults`, and `service` is that fault's. `span_ids` are the spans that carry the fault, in
+    the order in which it came to them: for slow_service, lock_contention and error the service's own (of a database:
+    its caller's), for missing_call and abort the span that should have called, for changed_order that and then the
+    call that came too early, for slow_edge and retry_storm the caller's client spans (of a retry storm those whose
+    answer got lost), for new_operation the new span. `start_unix_nano` is the trace's start, `extra_ms` the time
     that the fault itself added (waiting in line behind others not counted), `missing` the operations that were not
     called, as `service name`.
     """
