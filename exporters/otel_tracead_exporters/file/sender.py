@@ -1,0 +1,76 @@
+"""Writes batches to a file in a thread of its own: disks stall, the event loop must not."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import zstandard
+
+from otel_tracead.errors import RetryableError
+from otel_tracead.wire import otlp, otlp_json
+from otel_tracead.wire.batch import SpanBatch
+from otel_tracead_exporters.file.config import FileConfig
+from otel_tracead_exporters.file.rotating import RotatingFile
+
+_LENGTH_BYTES: Final = 4
+
+
+class FileSender:
+    """A `Sender` whose backend is a file."""
+
+    def __init__(self, config: FileConfig) -> None:
+        self._path = config.path
+        self._file = RotatingFile(config.path, append=config.append, rotation=config.rotation)
+        self._message = _encoder(config)
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def start(self) -> None:
+        """Open the file.
+
+        Raises:
+            OSError: it cannot be opened; says which.
+        """
+        try:
+            self._file.open()
+        except OSError as error:
+            raise OSError(error.errno, f"cannot write to {self._path}: {error.strerror}") from error
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="file-exporter")
+
+    async def send(self, batch: SpanBatch) -> None:
+        """Write *batch* (see `otel_tracead.exporting.Sender`).
+
+        Raises:
+            RetryableError: the disk is full or fails; the file is as it was before.
+        """
+        if self._thread is None:
+            raise RetryableError("not started")
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
+
+    async def shutdown(self) -> None:
+        """Finish what is being written and close the file."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(thread, self._file.close)
+            thread.shutdown()
+
+    def _write(self, batch: SpanBatch) -> None:
+        message = self._message(batch)
+        try:
+            self._file.write(message)
+        except OSError as error:
+            raise RetryableError(f"cannot write to {self._path}: {error.strerror}") from error
+
+
+def _encoder(config: FileConfig) -> Callable[[SpanBatch], bytes]:
+    encode = otlp_json.encode_request if config.format == "json" else otlp.encode_request
+    if config.compression == "zstd":
+        compress = zstandard.ZstdCompressor().compress
+        return lambda batch: _with_length(compress(encode(batch)))
+    if config.format == "proto":
+        return lambda batch: _with_length(encode(batch))
+    return lambda batch: encode(batch) + b"\n"
+
+
+def _with_length(message: bytes) -> bytes:
+    return len(message).to_bytes(_LENGTH_BYTES, "big") + message

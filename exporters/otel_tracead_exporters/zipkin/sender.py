@@ -1,0 +1,45 @@
+"""Posts batches to Zipkin's `/api/v2/spans` or whoever speaks it."""
+
+from typing import Final
+
+from otel_tracead.exporting.http import HttpClient
+from otel_tracead.wire.batch import SpanBatch
+from otel_tracead.wire.zipkin import encode_spans
+from otel_tracead_exporters.zipkin.config import ZipkinConfig
+
+# Zipkin answers 500 when its storage is away; what it cannot read gets a 400.
+_RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class ZipkinSender:
+    """A `Sender` for one backend."""
+
+    def __init__(self, config: ZipkinConfig) -> None:
+        self._service_name = config.default_service_name
+        self._client = HttpClient(
+            config.endpoint,
+            headers=config.headers,
+            compression=config.compression,
+            tls=config.tls,
+            retryable=_RETRYABLE,
+        )
+
+    async def start(self) -> None:
+        """Open the HTTP session.
+
+        Raises:
+            OSError: a certificate cannot be read.
+        """
+        await self._client.start()
+
+    async def send(self, batch: SpanBatch) -> None:
+        """Send *batch* (see `otel_tracead.exporting.Sender`).
+
+        Raises:
+            PipelineError: what the status of the answer means.
+        """
+        await self._client.post(encode_spans(batch, self._service_name), "application/json")
+
+    async def shutdown(self) -> None:
+        """Close the HTTP session."""
+        await self._client.shutdown()

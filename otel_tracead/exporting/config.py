@@ -1,0 +1,96 @@
+"""The sections that every exporter has; keys are those of the Collector's exporterhelper.
+
+One default differs: `max_elapsed_time` is 0, so that nothing is given up because of time alone.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from otel_tracead.component import ComponentConfig
+from otel_tracead.config_types import Duration, PositiveDuration, PositiveSize, Size
+
+Sizer = Literal["requests", "items", "bytes"]
+"""What a queue or a batch is measured in: requests, spans, or the bytes of spans."""
+
+
+class RetryConfig(ComponentConfig):
+    """How often and how long a request that may pass later is sent again.
+
+    Attributes:
+        enabled: off gives such a request up at once.
+        initial_interval: the first wait.
+        randomization_factor: each wait is this share longer or shorter, at random.
+        multiplier: each wait is this many times the one before.
+        max_interval: no wait is longer (but for what the backend asks for).
+        max_elapsed_time: after this time the request is given up; 0 for never.
+    """
+
+    enabled: bool = True
+    initial_interval: PositiveDuration = 5.0
+    randomization_factor: Annotated[float, Field(ge=0, le=1)] = 0.5
+    multiplier: Annotated[float, Field(ge=1)] = 1.5
+    max_interval: PositiveDuration = 30.0
+    max_elapsed_time: Duration = 0.0
+
+
+class BatchConfig(ComponentConfig):
+    """How requests are joined and cut before they are sent.
+
+    Attributes:
+        flush_timeout: a request waits no longer than this for others.
+        min_size: a batch of this size is sent at once.
+        max_size: a larger one is cut; 0 for never.
+        sizer: what sizes are measured in.
+    """
+
+    flush_timeout: PositiveDuration = 0.2
+    min_size: Size = 8192
+    max_size: Size = 0
+    sizer: Literal["items", "bytes"] = "items"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if 0 < self.max_size < self.min_size:
+            raise ValueError("max_size must be 0 or at least min_size")
+        return self
+
+
+class QueueConfig(ComponentConfig):
+    """The queue between the pipeline and the backend; what is being sent still counts as in it.
+
+    Attributes:
+        enabled: off sends before the pipeline goes on, one attempt after another.
+        num_consumers: requests under way at a time.
+        queue_size: capacity, in what `sizer` says.
+        sizer: what `queue_size` is measured in.
+        block_on_overflow: a full queue makes the pipeline wait instead of refusing.
+        batch: join and cut requests; absent leaves them as they come.
+    """
+
+    enabled: bool = True
+    num_consumers: PositiveSize = 10
+    queue_size: PositiveSize = 1000
+    sizer: Sizer = "requests"
+    block_on_overflow: bool = False
+    batch: BatchConfig | None = None
+
+    @model_validator(mode="after")
+    def _batch_needs_queue(self) -> Self:
+        if self.batch is not None and not self.enabled:
+            raise ValueError("batch needs the queue: leave `enabled` true or take `batch` out")
+        return self
+
+
+class ExporterConfig(ComponentConfig):
+    """Base of every exporter's configuration.
+
+    Attributes:
+        timeout: for each attempt; 0 for none.
+        retry_on_failure: what happens to a request that may pass later.
+        sending_queue: where requests wait.
+    """
+
+    timeout: Duration = 5.0
+    retry_on_failure: RetryConfig = RetryConfig()
+    sending_queue: QueueConfig = QueueConfig()

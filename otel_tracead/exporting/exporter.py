@@ -1,0 +1,272 @@
+"""`QueuedExporter`: a component made of a `Sender`, that keeps what was accepted until the backend has it."""
+
+import asyncio
+import random as random_module
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from otel_tracead.component import Settings
+from otel_tracead.delivery import Consignment
+from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError
+from otel_tracead.exporting.backoff import Backoff
+from otel_tracead.exporting.config import ExporterConfig
+from otel_tracead.exporting.queue import SendingQueue
+from otel_tracead.exporting.sizing import halves
+from otel_tracead.log_limit import LogLimiter
+from otel_tracead.telemetry import (
+    EXPORTER_ENQUEUE_FAILED,
+    EXPORTER_FAILED,
+    EXPORTER_IN_FLIGHT,
+    EXPORTER_QUEUE_CAPACITY,
+    EXPORTER_QUEUE_SIZE,
+    EXPORTER_RETRIES,
+    EXPORTER_SENT,
+)
+from otel_tracead.wire.batch import SpanBatch
+
+_SIGNAL: Final = "traces"
+# A backend that refuses everything shall not be asked about every single span of a huge batch.
+_MOST_REFUSALS: Final = 1024
+_DRAIN_PAUSE: Final = 1.0
+
+
+class Sender(Protocol):
+    """All that an exporter has to know: how to give one batch to its backend."""
+
+    async def start(self) -> None:
+        """Open what is needed. Raises what keeps it from starting."""
+
+    async def send(self, batch: SpanBatch) -> None:
+        """Give *batch* to the backend; returns once it has it. Called again, with the same or a smaller batch, on errors.
+
+        Raises:
+            InvalidRequest: the backend will not take this data (`TooLarge`: not that much of it); the batch is halved
+                until the span at fault stands alone, and that one is dropped.
+            PermanentError: the backend will never take it for another reason; the batch is dropped.
+            RetryableError: it may pass later, after `retry_after` seconds if given. An OSError means the same.
+        """
+
+    async def shutdown(self) -> None:
+        """Close everything. Idempotent; legal without `start`."""
+
+
+class QueuedExporter:
+    """Queue, consumers, timeout and retry around a `Sender`.
+
+    Attributes:
+        drain_timeout: seconds that `shutdown` goes on trying for; set by the service.
+        undelivered: spans that were accepted and still not delivered when `shutdown` was over.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: ExporterConfig,
+        sender: Sender,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        self.drain_timeout = 25.0
+        self.undelivered = 0
+        self._sender = sender
+        self._timeout = config.timeout or None
+        self._retry = config.retry_on_failure
+        self._backoff = Backoff(config.retry_on_failure, random)
+        self._sleep = sleep
+        self._now = now
+        self._queue = SendingQueue(config.sending_queue) if config.sending_queue.enabled else None
+        self._blocking = config.sending_queue.block_on_overflow
+        self._consumers = config.sending_queue.num_consumers
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
+        self._in_flight = 0
+        self._logger = settings.logger
+        self._logs = LogLimiter(settings.logger)
+        telemetry, label = settings.telemetry, settings.id
+        self._sent = telemetry.counter(EXPORTER_SENT, label)
+        self._failed = telemetry.counter(EXPORTER_FAILED, label)
+        self._enqueue_failed = telemetry.counter(EXPORTER_ENQUEUE_FAILED, label)
+        self._retries = telemetry.counter(EXPORTER_RETRIES, label)
+        telemetry.observe(EXPORTER_IN_FLIGHT, lambda: self._in_flight, label)
+        if (queue := self._queue) is not None:
+            telemetry.observe(EXPORTER_QUEUE_SIZE, lambda: queue.size, label, _SIGNAL)
+            telemetry.observe(EXPORTER_QUEUE_CAPACITY, lambda: queue.capacity, label, _SIGNAL)
+
+    def admit(self, spans: int) -> None:
+        """Say whether the queue has room for a request of *spans* spans.
+
+        Raises:
+            Backpressure: it is full, or the exporter is shutting down.
+        """
+        if self._stopping.is_set():
+            self._enqueue_failed.add(spans)
+            raise Backpressure("the exporter is shutting down")
+        if self._queue is not None and not self._blocking and not self._queue.admits(spans):
+            self._enqueue_failed.add(spans)
+            self._logs.warning("sending queue is full; senders are told to come back")
+            raise Backpressure("sending queue is full")
+
+    async def consume(self, consignment: Consignment) -> None:
+        """Queue *consignment*; without a queue, return once it was sent or given up.
+
+        Raises:
+            Backpressure: the queue is full, or the exporter is shutting down; or there is neither queue nor retry, and
+                the backend took nothing now.
+        """
+        if self._stopping.is_set():
+            self._enqueue_failed.add(len(consignment.batch))
+            raise Backpressure("the exporter is shutting down")
+        if self._queue is None:
+            await self._deliver(consignment, hand_back=not self._retry.enabled)
+        elif self._blocking:
+            await self._queue.put_blocking(consignment)
+        else:
+            try:
+                self._queue.put(consignment)
+            except Backpressure:
+                self._enqueue_failed.add(len(consignment.batch))
+                raise
+
+    async def start(self) -> None:
+        """Start the sender and the consumers of the queue."""
+        await self._sender.start()
+        if self._queue is not None:
+            self._tasks = [asyncio.create_task(self._consume_queue(self._queue)) for _ in range(self._consumers)]
+
+    async def shutdown(self) -> None:
+        """Deliver what is left, trying for up to `drain_timeout` seconds; then count it as undelivered and close."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        if self._queue is not None and self._tasks:
+            try:
+                async with asyncio.timeout(self.drain_timeout):
+                    await self._queue.close()
+            except TimeoutError:
+                pass
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._queue is not None:
+            self.undelivered += self._queue.waiting_spans()
+        if self.undelivered:
+            self._failed.add(self.undelivered)
+            self._logger.error("exporter stopped with spans undelivered", spans=self.undelivered)
+        await self._sender.shutdown()
+
+    async def _consume_queue(self, queue: SendingQueue) -> None:
+        while True:
+            consignments, done = await queue.get()
+            while consignments:
+                try:
+                    await self._deliver(consignments[0])
+                except asyncio.CancelledError:
+                    self.undelivered += sum(len(consignment.batch) for consignment in consignments[1:])
+                    raise
+                del consignments[0]
+            done()
+
+    async def _deliver(self, consignment: Consignment, *, hand_back: bool = False) -> None:
+        """Send *consignment* or drop what the backend refuses for good, then settle it.
+
+        With *hand_back*, a batch that may pass later and of which nothing was sent stays the caller's.
+        """
+        pieces = deque([consignment.batch])
+        refusals = delivered = 0
+        while pieces:
+            piece = pieces[0]
+            try:
+                await self._send(piece)
+                delivered += len(piece)
+                self._sent.add(len(piece))
+            except asyncio.CancelledError:
+                if self._queue is not None:  # without a queue whoever waits for us still holds the spans
+                    self.undelivered += sum(map(len, pieces))
+                raise
+            except InvalidRequest as error:
+                refusals += 1
+                if len(piece) > 1 and refusals <= _MOST_REFUSALS:
+                    pieces.extend(halves(piece))
+                else:
+                    self._drop(piece, error)
+            except RetryableError as error:
+                if hand_back and delivered == 0 and refusals == 0:
+                    raise Backpressure(str(error), error.retry_after) from error
+                self._drop(piece, error)
+            except PermanentError as error:
+                self._drop(piece, error)
+            pieces.popleft()
+        consignment.settle()
+
+    def _drop(self, batch: SpanBatch, error: Exception) -> None:
+        self._failed.add(len(batch))
+        self._logs.warning("spans given up", error=str(error), spans=len(batch))
+
+    async def _send(self, batch: SpanBatch) -> None:
+        """Send *batch*, again and again where that may help."""
+        try:
+            await self._attempt(batch)
+        except RetryableError as error:
+            if not self._retry.enabled:
+                raise
+            failed = [error]
+
+            async def again() -> None:
+                if failed:
+                    raise failed.pop()  # the attempt above is the first one
+                await self._attempt(batch)
+
+            started = self._now()
+            await AsyncRetrying(
+                retry=retry_if_exception_type(RetryableError),
+                wait=self._backoff,
+                stop=lambda state: self._gives_up(state, started),
+                sleep=self._pause,
+                before_sleep=self._note_retry,
+                reraise=True,
+            )(again)
+
+    async def _attempt(self, batch: SpanBatch) -> None:
+        self._in_flight += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._sender.send(batch)
+        except (PermanentError, RetryableError):
+            raise
+        except TimeoutError as error:
+            raise RetryableError(str(error) or f"no answer within {self._timeout:g} s") from error
+        except OSError as error:
+            raise RetryableError(str(error)) from error
+        except Exception as error:
+            # A mistake of the sender's: if one span provokes it, the others shall still pass.
+            self._logs.warning("unexpected error in an exporter", exc_info=error)
+            raise InvalidRequest(f"unexpected error: {error!r}") from error
+        finally:
+            self._in_flight -= 1
+
+    def _gives_up(self, state: RetryCallState, started: float) -> bool:
+        limit = self._retry.max_elapsed_time
+        return limit > 0 and self._now() - started + self._backoff(state) > limit
+
+    def _note_retry(self, state: RetryCallState) -> None:
+        self._retries.add()
+        error = state.outcome.exception() if state.outcome is not None else None
+        self._logs.warning("the backend did not take a request; it is sent again", error=str(error))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait *seconds*; once the exporter is stopping, only a moment."""
+        if self._stopping.is_set():
+            await self._sleep(min(seconds, _DRAIN_PAUSE))
+            return
+        tasks = {asyncio.ensure_future(self._sleep(seconds)), asyncio.create_task(self._stopping.wait())}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()

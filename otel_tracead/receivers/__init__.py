@@ -1,0 +1,1 @@
+"""Receivers: where spans come in. Each is a package with its configuration, its factory and its work."""

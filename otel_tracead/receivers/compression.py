@@ -1,0 +1,107 @@
+"""Request bodies out of their `Content-Encoding`, never beyond the size limit whatever the sender packed."""
+
+import zlib
+from collections.abc import Callable
+from typing import Final
+
+import zstandard
+
+from otel_tracead.errors import InvalidRequest, TooLarge
+
+_GZIP: Final = 31
+_ZLIB: Final = 15
+_RAW_DEFLATE: Final = -15
+# One block of zstd is at least 4 bytes and at most 128 KiB of output: this bounds what one step can put out.
+_ZSTD_STEP: Final = 512
+_ZSTD_WINDOW: Final = 1 << 25
+
+
+def decompress(encoding: str, body: bytes, limit: int) -> bytes:
+    """Give *body* decoded from *encoding* (a `Content-Encoding`; empty and `identity` leave it as it is).
+
+    Raises:
+        InvalidRequest: the encoding is unknown, or the body is not what it says.
+        TooLarge: the body has more than *limit* bytes, before or after.
+    """
+    if len(body) > limit:
+        raise too_large(limit)
+    decoder = _DECODERS.get(encoding.strip().lower())
+    if decoder is None:
+        known = ", ".join(name for name in _DECODERS if name)
+        raise InvalidRequest(f"unsupported Content-Encoding: {encoding[:40]!r} (supported: {known})")
+    try:
+        return decoder(body, limit)
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise InvalidRequest(f"the body is not valid {encoding}: {error}") from error
+
+
+def too_large(limit: int) -> TooLarge:
+    """Make the error for a body over *limit* bytes."""
+    return TooLarge(f"request body too large: the limit is {limit} bytes, before and after decompression")
+
+
+def _inflate(body: bytes, limit: int, wbits: int) -> bytes:
+    """Inflate *body*; a gzip body may be of several members (RFC 1952)."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        decoder = zlib.decompressobj(wbits)
+        part = decoder.decompress(body, limit - size + 1)
+        size += len(part)
+        if size > limit:
+            raise too_large(limit)
+        parts.append(part)
+        if not decoder.eof:
+            raise InvalidRequest("the compressed body ends too early")
+        body = decoder.unused_data
+        if not body:
+            return b"".join(parts)
+        if wbits != _GZIP:
+            raise InvalidRequest("the compressed body goes on after its end")
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    return _inflate(body, limit, _GZIP)
+
+
+def _inflate_zlib(body: bytes, limit: int) -> bytes:
+    return _inflate(body, limit, _ZLIB)
+
+
+def _inflate_either(body: bytes, limit: int) -> bytes:
+    """Inflate what HTTP calls deflate: zlib (RFC 9110), or the raw form that many send."""
+    wrapped = len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
+    return _inflate(body, limit, _ZLIB if wrapped else _RAW_DEFLATE)
+
+
+def _unzstd(body: bytes, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = start = 0
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    while start < len(body):
+        decoder = decompressor.decompressobj()
+        while not decoder.eof:
+            if start >= len(body):
+                raise InvalidRequest("the compressed body ends too early")
+            part = decoder.decompress(body[start : start + _ZSTD_STEP])
+            start += _ZSTD_STEP
+            size += len(part)
+            if size > limit:
+                raise too_large(limit)
+            parts.append(part)
+        start = min(start, len(body)) - len(decoder.unused_data)
+    return b"".join(parts)
+
+
+def _identity(body: bytes, _limit: int) -> bytes:
+    return body
+
+
+_DECODERS: Final[dict[str, Callable[[bytes, int], bytes]]] = {
+    "": _identity,
+    "identity": _identity,
+    "gzip": _gunzip,
+    "deflate": _inflate_either,
+    "zlib": _inflate_zlib,
+    "zstd": _unzstd,
+}

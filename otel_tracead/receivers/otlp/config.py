@@ -1,0 +1,92 @@
+"""What a user writes for the `otlp` receiver; keys and defaults are the Collector's."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from otel_tracead.component import ComponentConfig
+from otel_tracead.config_types import Duration, Endpoint, PositiveDuration, PositiveSize
+from otel_tracead.tls import ServerTls
+
+
+class KeepaliveServerParameters(ComponentConfig):
+    """When an idle or old connection is closed, and how a silent one is probed."""
+
+    max_connection_idle: PositiveDuration | None = None
+    max_connection_age: PositiveDuration | None = None
+    max_connection_age_grace: PositiveDuration | None = None
+    time: PositiveDuration = 7200.0
+    timeout: PositiveDuration = 20.0
+
+
+class KeepaliveEnforcementPolicy(ComponentConfig):
+    """How often clients may ping."""
+
+    min_time: Duration = 300.0
+    permit_without_stream: bool = False
+
+
+class KeepaliveServer(ComponentConfig):
+    """The `keepalive` section of a gRPC server."""
+
+    server_parameters: KeepaliveServerParameters = KeepaliveServerParameters()
+    enforcement_policy: KeepaliveEnforcementPolicy = KeepaliveEnforcementPolicy()
+
+
+class GrpcServerConfig(ComponentConfig):
+    """OTLP over gRPC.
+
+    Attributes:
+        endpoint: where to listen.
+        max_recv_msg_size_mib: the largest request, before and after decompression.
+        max_concurrent_streams: requests at a time on one connection.
+        keepalive: how connections are kept and closed.
+        tls: encryption; without it plain text.
+    """
+
+    endpoint: Endpoint = Endpoint("localhost", 4317)
+    max_recv_msg_size_mib: Annotated[int, Field(gt=0, le=2047)] = 4
+    max_concurrent_streams: PositiveSize | None = None
+    keepalive: KeepaliveServer = KeepaliveServer()
+    tls: ServerTls | None = None
+
+
+class HttpServerConfig(ComponentConfig):
+    """OTLP over HTTP, protobuf and JSON.
+
+    Attributes:
+        endpoint: where to listen.
+        traces_url_path: the path that takes traces.
+        max_request_body_size: bytes of the largest request, before and after decompression.
+        tls: encryption; without it plain text.
+    """
+
+    endpoint: Endpoint = Endpoint("localhost", 4318)
+    traces_url_path: Annotated[str, Field(pattern="^/")] = "/v1/traces"
+    max_request_body_size: PositiveSize = 20 * 1024 * 1024
+    tls: ServerTls | None = None
+
+
+class Protocols(ComponentConfig):
+    """The protocols spoken; one that is absent is off."""
+
+    grpc: GrpcServerConfig | None = None
+    http: HttpServerConfig | None = None
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Self:
+        if self.grpc is None and self.http is None:
+            raise ValueError("must specify at least one protocol (grpc, http) when using the OTLP receiver")
+        return self
+
+
+class OtlpReceiverConfig(ComponentConfig):
+    """The `otlp` receiver."""
+
+    protocols: Protocols
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_protocols(cls, written: Any) -> Any:
+        # So that an empty `otlp:` says what is missing and not only that something is.
+        return {"protocols": {}, **written} if isinstance(written, dict) else written

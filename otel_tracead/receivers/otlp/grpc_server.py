@@ -1,0 +1,105 @@
+"""OTLP over gRPC: `TraceService/Export` on raw bytes, so that nothing is parsed twice."""
+
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from otel_tracead.component import Consumer, Settings
+from otel_tracead.receivers.intake import Intake
+from otel_tracead.receivers.listening import address, cannot_listen, warn_if_open
+from otel_tracead.receivers.otlp.config import GrpcServerConfig, KeepaliveServer
+from otel_tracead.status import answer
+from otel_tracead.wire.batch import SpanBatch
+from otel_tracead.wire.otlp import Envelopes, decode_request
+
+_SERVICE: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
+_MIB: Final = 1 << 20
+_DETAILS: Final = "grpc-status-details-bin"
+_SUCCESS: Final = b""  # an ExportTraceServiceResponse with partial_success unset
+
+
+class OtlpGrpcServer:
+    """One gRPC server.
+
+    Attributes:
+        port: the port that was bound; 0 before the start.
+    """
+
+    def __init__(self, config: GrpcServerConfig, settings: Settings, consumer: Consumer) -> None:
+        self.port = 0
+        self._config = config
+        self._logger = settings.logger
+        self._intake = Intake(settings, consumer, "grpc")
+        self._envelopes = Envelopes()
+        self._server: Any = None
+        self._drain_timeout = 0.0
+
+    async def start(self, drain_timeout: float) -> None:
+        """Listen; `stop` will wait up to *drain_timeout* seconds for requests under way.
+
+        Raises:
+            OSError: the endpoint cannot be bound, or a certificate cannot be read.
+        """
+        config = self._config
+        credentials = None if config.tls is None else config.tls.grpc_credentials()
+        host = address(config.endpoint)
+        target = f"[{host}]:{config.endpoint.port}" if ":" in host else f"{host}:{config.endpoint.port}"
+        server = grpc.aio.server(options=_options(config))
+        export = grpc.unary_unary_rpc_method_handler(self._export)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Export": export}),))
+        try:
+            if credentials is None:
+                self.port = server.add_insecure_port(target)
+            else:
+                self.port = server.add_secure_port(target, credentials)
+        except RuntimeError as error:
+            raise cannot_listen(config.endpoint, error) from error
+        self._drain_timeout = drain_timeout
+        await server.start()
+        self._server = server
+        warn_if_open(self._logger, config.endpoint, host, secured=config.tls is not None)
+
+    async def stop(self) -> None:
+        """Stop listening, let requests under way end, close the connections."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(self._drain_timeout)
+            await self._intake.finish(self._drain_timeout)
+
+    async def _export(self, body: bytes, context: Any) -> bytes:
+        try:
+            await self._intake.take(body, self._decode)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the sender gets a status)
+            row, status = answer(error)
+            await context.abort(grpc.StatusCode[row.code.name], status.message, ((_DETAILS, status.encode()),))
+        return _SUCCESS
+
+    def _decode(self, body: bytes) -> SpanBatch:
+        return decode_request(body, self._envelopes)
+
+
+def _options(config: GrpcServerConfig) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.max_receive_message_length", config.max_recv_msg_size_mib * _MIB),
+        ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of somebody else's traffic
+        *_keepalive(config.keepalive),
+    ]
+    if config.max_concurrent_streams is not None:
+        options.append(("grpc.max_concurrent_streams", config.max_concurrent_streams))
+    return options
+
+
+def _keepalive(config: KeepaliveServer) -> list[tuple[str, int]]:
+    parameters, policy = config.server_parameters, config.enforcement_policy
+    seconds = {
+        "grpc.max_connection_idle_ms": parameters.max_connection_idle,
+        "grpc.max_connection_age_ms": parameters.max_connection_age,
+        "grpc.max_connection_age_grace_ms": parameters.max_connection_age_grace,
+        "grpc.keepalive_time_ms": parameters.time,
+        "grpc.keepalive_timeout_ms": parameters.timeout,
+        "grpc.http2.min_ping_interval_without_data_ms": policy.min_time,
+    }
+    options = [(name, round(value * 1000)) for name, value in seconds.items() if value is not None]
+    options.append(("grpc.keepalive_permit_without_calls", int(policy.permit_without_stream)))
+    return options

@@ -1,0 +1,82 @@
+"""Zipkin's collector endpoint, `POST /api/v2/spans`, as Zipkin itself answers on it."""
+
+from typing import Final
+
+from aiohttp import web
+
+from otel_tracead.component import Consumer, Settings
+from otel_tracead.errors import InvalidRequest
+from otel_tracead.receivers.http import HttpListener, read_body, text
+from otel_tracead.receivers.intake import Intake
+from otel_tracead.receivers.zipkin.config import ZipkinReceiverConfig
+from otel_tracead.status import answer, retry_after_header
+from otel_tracead.wire import zipkin
+from otel_tracead.wire.batch import SpanBatch
+from otel_tracead.wire.otlp import Envelopes
+
+_PATH: Final = "/api/v2/spans"
+_V1_PATH: Final = "/api/v1/spans"
+_NOT_JSON: Final = {"application/x-protobuf": "protobuf", "application/x-thrift": "thrift"}
+
+
+class ZipkinReceiver:
+    """Takes Zipkin v2 spans as JSON.
+
+    Attributes:
+        drain_timeout: seconds that `shutdown` gives requests under way.
+    """
+
+    drain_timeout = 10.0
+
+    def __init__(self, config: ZipkinReceiverConfig, settings: Settings, consumer: Consumer) -> None:
+        self._limit = config.max_request_body_size
+        self._logger = settings.logger
+        self._intake = Intake(settings, consumer, "http")
+        self._envelopes = Envelopes()
+        self._listener = HttpListener(config.endpoint, config.tls, self._handle, self._limit, settings.logger)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The bound port; 0 before the start."""
+        return {"http": self._listener.port}
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the endpoint cannot be bound, or a certificate cannot be read.
+        """
+        await self._listener.start(self.drain_timeout)
+        self._logger.info("receiver listens", **self.ports)
+
+    async def shutdown(self) -> None:
+        """Stop listening; requests under way are answered first."""
+        await self._listener.stop()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path == _V1_PATH:
+            return text(404, f"Zipkin v1 (JSON and thrift) is not supported yet; send v2 JSON to {_PATH}")
+        if request.path != _PATH:
+            return text(404, f"404 page not found, spans go to {_PATH}")
+        if request.method != "POST":
+            return text(405, "405 method not allowed, supported: [POST]", Allow="POST")
+        if (form := _NOT_JSON.get(request.content_type)) is not None:
+            return text(415, f"Zipkin {form} is not supported yet; send v2 JSON as application/json")
+        try:
+            await self._receive(request)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the sender gets a status)
+            row, status = answer(error)
+            headers = {} if status.retry_after is None else {"Retry-After": retry_after_header(status.retry_after)}
+            return text(row.http, status.message, **headers)
+        return web.Response(status=202)
+
+    async def _receive(self, request: web.Request) -> None:
+        try:
+            body = await read_body(request, self._limit)
+        except InvalidRequest as error:
+            self._intake.refuse(error)
+            raise
+        await self._intake.take(body, self._decode)
+
+    def _decode(self, body: bytes) -> SpanBatch:
+        return zipkin.decode_spans(body, self._envelopes)
