@@ -78,14 +78,10 @@ def _build() -> dict[str, type[Message]]:
     def message(name: str, *fields: tuple[int, str, "_F.Type.ValueType", str, bool]) -> None:
         added = file.message_type.add(name=name)
         for number, field_name, kind, type_name, repeated in fields:
-            label = _F.LABEL_REPEATED if repeated else _F.LABEL_OPTIONAL
-            added.field.add(
-                name=field_name,
-                number=number,
-                type=kind,
-                label=label,
-                type_name=type_name and f".{_PACKAGE}.{type_name}",
-            )
+            field = added.field.add(name=field_name, number=number, type=kind)
+            field.label = _F.LABEL_REPEATED if repeated else _F.LABEL_OPTIONAL
+            if type_name:
+                field.type_name = f".{_PACKAGE}.{type_name}"
 
     message("Duration", (1, "seconds", _F.TYPE_INT64, "", False), (2, "nanos", _F.TYPE_INT32, "", False))
     message("RetryInfo", (1, "retry_delay", _F.TYPE_MESSAGE, "Duration", False))

@@ -1,0 +1,82 @@
+import gzip
+import zlib
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_tracead.errors import InvalidRequest, TooLarge
+from otel_tracead.receivers.compression import decompress
+
+
+def raw_deflate(body: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(body) + compressor.flush()
+
+
+def streamed_zstd(body: bytes) -> bytes:
+    compressor = zstandard.ZstdCompressor().compressobj()
+    return compressor.compress(body) + compressor.flush()
+
+
+FORMS = {
+    "gzip": [gzip.compress, lambda body: gzip.compress(body[:3]) + gzip.compress(body[3:])],
+    "deflate": [zlib.compress, raw_deflate],
+    "zlib": [zlib.compress],
+    "zstd": [zstandard.compress, streamed_zstd, lambda body: zstandard.compress(body[:3]) + streamed_zstd(body[3:])],
+}
+CASES = [(encoding, index) for encoding, forms in FORMS.items() for index in range(len(forms))]
+
+
+@given(st.binary(max_size=3000) | st.binary(max_size=30).map(lambda part: part * 1000), st.sampled_from(CASES))
+def test_what_was_packed_comes_out(body: bytes, case: tuple[str, int]) -> None:
+    packed = FORMS[case[0]][case[1]](body)
+    assert decompress(case[0].upper(), packed, max(len(body), len(packed))) == body
+
+
+@given(st.binary(max_size=200), st.sampled_from(sorted(FORMS)))
+def test_anything_else_is_an_invalid_request(body: bytes, encoding: str) -> None:
+    try:
+        decompress(encoding, body, 10_000)
+    except InvalidRequest:
+        pass
+
+
+@given(st.binary(min_size=1, max_size=300), st.sampled_from(CASES), st.data())
+def test_a_part_is_refused(body: bytes, case: tuple[str, int], data: st.DataObject) -> None:
+    packed = FORMS[case[0]][0](body)
+    part = packed[: data.draw(st.integers(1, len(packed) - 1))]
+    with pytest.raises(InvalidRequest):
+        decompress(case[0], part, 10_000)
+
+
+@pytest.mark.parametrize("encoding", FORMS)
+def test_a_bomb_is_stopped_within_bounds(encoding: str) -> None:
+    import tracemalloc
+
+    for form in FORMS[encoding]:
+        bomb = form(bytes(300 << 20))
+        assert len(bomb) < 1 << 20
+        tracemalloc.start()
+        try:
+            with pytest.raises(TooLarge):
+                decompress(encoding, bomb, 1 << 20)
+            assert tracemalloc.get_traced_memory()[1] < 64 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def test_the_limit_is_exact_and_counts_before_too() -> None:
+    for encoding in ("", "identity", *FORMS):
+        packed = FORMS[encoding][0](bytes(1000)) if encoding in FORMS else bytes(1000)
+        assert decompress(encoding, packed, 1000) == bytes(1000)
+        with pytest.raises(TooLarge):
+            decompress(encoding, packed, 999)
+    with pytest.raises(TooLarge):
+        decompress("gzip", bytes(11), 10)
+
+
+def test_an_unknown_encoding_names_the_known_ones() -> None:
+    with pytest.raises(InvalidRequest, match="gzip, deflate, zlib, zstd"):
+        decompress("br", b"", 10)
