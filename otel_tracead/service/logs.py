@@ -8,7 +8,7 @@ from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import structlog
 
@@ -35,7 +35,7 @@ def make_logger(config: LogsConfig, base: Path, now: Callable[[], float] = time.
     renderer = _json if config.encoding == "json" else _console
     processors: list[Any] = [Thinning(config.sampling, now)] if config.sampling.enabled else []
     return structlog.wrap_logger(
-        _Output([_open(path, base) for path in config.output_paths]),
+        _Output([_writer(path, base) for path in config.output_paths]),
         processors=[*processors, structlog.stdlib.add_log_level, _without_traceback, _stamp, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.level]),
         cache_logger_on_first_use=False,
@@ -92,25 +92,31 @@ def forward_logging(logger: Any) -> None:
 class _Output:
     """Where lines go; an output that fails is silent, since there is no other place to say it."""
 
-    def __init__(self, files: list[IO[str]]) -> None:
-        self._files = files
+    def __init__(self, writers: list[Callable[[str], object]]) -> None:
+        self._writers = writers
 
     def msg(self, line: str) -> None:
-        for file in self._files:
+        for write in self._writers:
             with suppress(OSError, ValueError):
-                file.write(line + "\n")
-                file.flush()
+                write(line + "\n")
 
     debug = info = warning = error = critical = msg
 
 
-def _open(path: str, base: Path) -> IO[str]:
+def _writer(path: str, base: Path) -> Callable[[str], object]:
     if path in {"stderr", "stdout"}:
-        return sys.stderr if path == "stderr" else sys.stdout
+        stream = sys.stderr if path == "stderr" else sys.stdout
+        return lambda line: (stream.write(line), stream.flush())
+
+    def append(line: str) -> None:  # opened for each line, so that the file may be rotated by others
+        with (base / path).open("a", encoding="utf-8") as file:
+            file.write(line)
+
     try:
-        return (base / path).open("a", encoding="utf-8")
+        append("")
     except OSError as error:
         raise StartError(f"service::telemetry::logs::output_paths: cannot write to {path}: {error.strerror}") from error
+    return append
 
 
 def _without_traceback(_logger: Any, _level: str, event: EventDict) -> EventDict:

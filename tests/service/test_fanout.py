@@ -1,0 +1,158 @@
+import asyncio
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+from service_fakes import spans
+
+from otel_tracead.delivery import Consignment, Delivery
+from otel_tracead.errors import Backpressure, PermanentError
+from otel_tracead.service.fanout import Fanout
+
+LOGGER = structlog.wrap_logger(structlog.testing.ReturnLogger(), processors=[])
+
+
+class Sink:
+    def __init__(self, *answers: BaseException | None) -> None:
+        self.answers = list(answers)
+        self.full = False
+        self.got: list[Consignment] = []
+        self.gate: asyncio.Event | None = None
+
+    def admit(self, count: int) -> None:
+        if self.full:
+            raise Backpressure("full")
+
+    async def consume(self, consignment: Consignment) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is not None:
+            raise answer
+        self.got.append(consignment)
+        consignment.settle()
+
+
+def request(count: int = 3) -> tuple[Consignment, Delivery]:
+    delivery = Delivery()
+    return Consignment(spans(count), [(delivery, 1)]), delivery
+
+
+async def test_everyone_gets_the_spans_and_the_last_one_settles() -> None:
+    sinks = [Sink(), Sink(), Sink()]
+    consignment, delivery = request()
+    await Fanout(sinks, LOGGER).consume(consignment)
+    assert [len(sink.got) for sink in sinks] == [1, 1, 1]
+    assert delivery.holds == 0
+
+
+async def test_a_refusal_takes_nothing() -> None:
+    sinks = [Sink(), Sink()]
+    sinks[1].full = True
+    consignment, delivery = request()
+    with pytest.raises(Backpressure):
+        await Fanout(sinks, LOGGER).consume(consignment)
+    assert sinks[0].got == []
+    assert delivery.holds == 1
+
+
+async def test_a_late_refusal_is_offered_again_and_nothing_more_is_admitted() -> None:
+    sinks = [Sink(), Sink(Backpressure("filled in between", 0.01), Backpressure("again", 0.01))]
+    fanout = Fanout(sinks, LOGGER)
+    consignment, delivery = request()
+    await fanout.consume(consignment)
+    assert len(sinks[0].got) == 1
+    assert delivery.holds == 1
+    with pytest.raises(Backpressure):
+        fanout.admit(1)
+    assert await fanout.drain(5) == 0
+    assert len(sinks[1].got) == 1
+    assert delivery.holds == 0
+    fanout.admit(1)
+
+
+@pytest.mark.parametrize("error", [PermanentError("broken"), RuntimeError("a bug")])
+async def test_what_one_can_never_take_is_not_the_loss_of_the_others(error: Exception) -> None:
+    sinks = [Sink(error), Sink()]
+    consignment, delivery = request()
+    await Fanout(sinks, LOGGER).consume(consignment)
+    assert len(sinks[1].got) == 1
+    assert delivery.holds == 0
+
+
+async def test_what_nobody_can_ever_take_is_said() -> None:
+    sinks = [Sink(PermanentError("broken")), Sink(PermanentError("broken too"))]
+    consignment, delivery = request()
+    with pytest.raises(PermanentError, match="broken"):
+        await Fanout(sinks, LOGGER).consume(consignment)
+    assert delivery.holds == 1
+
+
+async def test_a_slow_sibling_stalls_nobody() -> None:
+    slow, fast = Sink(), Sink()
+    slow.gate = asyncio.Event()
+    consignment, delivery = request()
+    handing = asyncio.create_task(Fanout([slow, fast], LOGGER).consume(consignment))
+    async with asyncio.timeout(5):
+        while not fast.got:  # noqa: ASYNC110 (a fake has no event to wait for)
+            await asyncio.sleep(0)
+    slow.gate.set()
+    await handing
+    assert delivery.holds == 0
+
+
+async def test_a_caller_that_goes_away_loses_nothing() -> None:
+    slow, fast = Sink(), Sink()
+    slow.gate = asyncio.Event()
+    fanout = Fanout([slow, fast], LOGGER)
+    consignment, delivery = request()
+    handing = asyncio.create_task(fanout.consume(consignment))
+    await asyncio.sleep(0.01)
+    handing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handing
+    slow.gate.set()
+    assert await fanout.drain(5) == 0
+    assert (len(slow.got), len(fast.got), delivery.holds) == (1, 1, 0)
+
+
+async def test_what_nobody_takes_after_the_caller_went_away_is_settled() -> None:
+    sinks = [Sink(PermanentError("no")), Sink(PermanentError("no"))]
+    for sink in sinks:
+        sink.gate = asyncio.Event()
+    fanout = Fanout(sinks, LOGGER)
+    consignment, delivery = request()
+    handing = asyncio.create_task(fanout.consume(consignment))
+    await asyncio.sleep(0.01)
+    handing.cancel()
+    await asyncio.wait({handing})
+    for sink in sinks:
+        sink.gate.set()
+    await fanout.drain(5)
+    assert delivery.holds == 0
+
+
+async def test_what_is_never_taken_is_counted_at_the_end() -> None:
+    stuck = Sink(*[Backpressure("full", 0.001)] * 10_000)
+    fanout = Fanout([stuck, Sink()], LOGGER)
+    await fanout.consume(request(7)[0])
+    assert await fanout.drain(0.02) == 7
+
+
+@given(st.lists(st.lists(st.sampled_from(["take", "later", "never"]), min_size=2, max_size=4), max_size=5))
+async def test_every_delivery_is_settled_whatever_the_siblings_answer(rounds: list[list[str]]) -> None:
+    answers = {"take": None, "later": Backpressure("later", 0.0001), "never": PermanentError("never")}
+    for answered in rounds:
+        sinks = [Sink(answers[answer]) for answer in answered]
+        fanout = Fanout(sinks, LOGGER)
+        consignment, delivery = request()
+        try:
+            await fanout.consume(consignment)
+        except PermanentError:
+            assert set(answered) == {"never"}
+            consignment.settle()
+        assert await fanout.drain(5) == 0
+        assert delivery.holds == 0
+        for sink, answer in zip(sinks, answered, strict=True):
+            assert len(sink.got) == (0 if answer == "never" else 1)
