@@ -171,6 +171,13 @@ SPANS_SAMPLED_OUT = Metric(
     "Spans of normal traces that sampling left out.",
     ("processor",),
 )
+SPANS_DROPPED = Metric(
+    "otelcol_processor_tracead_spans_dropped",
+    _C,
+    "{span}",
+    "Spans that the next consumer refused for good.",
+    ("processor",),
+)
 SPANS_LATE = Metric(
     "otelcol_processor_tracead_spans_late", _C, "{span}", "Spans that came after their trace's verdict.", ("processor",)
 )
@@ -200,6 +207,13 @@ TRACES_INCOMPLETE = Metric(
     _C,
     "{trace}",
     "Traces released with orphans or without one root.",
+    ("processor",),
+)
+TRACES_NOT_RECORDED = Metric(
+    "otelcol_processor_tracead_traces_not_recorded",
+    _C,
+    "{trace}",
+    "Traces that `record` left out, to keep up or for an error.",
     ("processor",),
 )
 SCORING_FAILURES = Metric(

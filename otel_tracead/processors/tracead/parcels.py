@@ -1,0 +1,103 @@
+"""Spans that are ready to go on, packed into batches that a backend will take.
+
+Pure, and free of `Delivery.hold`, which belongs to the event loop: the scoring thread packs, the loop ships.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final
+
+from otel_tracead.delivery import Consignment, Delivery
+from otel_tracead.detection.marking import Marked
+from otel_tracead.traces.late import Decision
+from otel_tracead.wire.batch import Envelope, SpanBatch, group
+
+MAX_SPANS: Final = 8192
+MAX_BYTES: Final = 2 * 1024 * 1024  # half of what a gRPC server takes by default
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """Spans that go on together.
+
+    Attributes:
+        spans: how many they are (or were: those of traces that sampling left out are counted too).
+        batches: the spans, none larger than a backend takes; empty if sampling left them out.
+        holds: (delivery, number of holds) of all of them.
+        decisions: (trace id, what it was found to be) of traces that are decided with this parcel.
+        released_at: when each of its traces was released.
+    """
+
+    spans: int
+    batches: list[SpanBatch]
+    holds: Sequence[tuple[Delivery, int]]
+    decisions: list[tuple[bytes, Decision]] = field(default_factory=list)
+    released_at: list[float] = field(default_factory=list)
+
+    def consignments(self) -> list[Consignment]:
+        """Give the batches with their holds; a parcel without batches is settled."""
+        whole = Consignment(SpanBatch([]), self.holds)
+        if not self.batches:
+            whole.settle()
+        return whole.split(self.batches) if self.batches else []
+
+
+def pack(marked: Iterable[Marked]) -> list[Parcel]:
+    """Pack annotated traces, in their order; a trace is divided only if it is too large for one batch."""
+    parcels = []
+    for traces in _by_size(marked):
+        spans = list(chain.from_iterable(one.spans for one in traces))
+        envelopes = list(chain.from_iterable(one.trace.envelopes for one in traces))
+        parcels.append(_parcel(traces, list(_divided(envelopes, spans))))
+    return parcels
+
+
+def left_out(marked: Sequence[Marked]) -> Parcel:
+    """Make a parcel without spans of traces that do not go on."""
+    return _parcel(marked, [])
+
+
+def pack_loose(spans: Sequence[bytes], envelopes: Sequence[Envelope], holds: Sequence[tuple[Delivery, int]]) -> Parcel:
+    """Pack spans that go on without their trace."""
+    return Parcel(len(spans), list(_divided(envelopes, spans)) if spans else [], holds)
+
+
+def _by_size(marked: Iterable[Marked]) -> Iterator[list[Marked]]:
+    current: list[Marked] = []
+    spans = size = 0
+    for trace in marked:
+        more = sum(map(len, trace.spans))
+        if current and (spans + len(trace.spans) > MAX_SPANS or size + more > MAX_BYTES):
+            yield current
+            current, spans, size = [], 0, 0
+        current.append(trace)
+        spans += len(trace.spans)
+        size += more
+    if current:
+        yield current
+
+
+def _parcel(traces: Sequence[Marked], batches: list[SpanBatch]) -> Parcel:
+    holds: dict[Delivery, int] = {}
+    for marked in traces:
+        for delivery, count in marked.trace.holds:
+            holds[delivery] = holds.get(delivery, 0) + count
+    return Parcel(
+        spans=sum(len(marked.spans) for marked in traces),
+        batches=batches,
+        holds=tuple(holds.items()),
+        decisions=[(marked.trace.trace_id, marked.decision) for marked in traces],
+        released_at=[marked.trace.released_at for marked in traces],
+    )
+
+
+def _divided(envelopes: Sequence[Envelope], spans: Sequence[bytes]) -> Iterator[SpanBatch]:
+    batch = group(envelopes, spans)
+    size = batch.size() + sum(len(envelope.resource) + len(envelope.scope) for envelope, _ in batch.groups)
+    if (len(spans) <= MAX_SPANS and size <= MAX_BYTES) or len(spans) == 1:
+        yield batch
+        return
+    half = len(spans) // 2
+    yield from _divided(envelopes[:half], spans[:half])
+    yield from _divided(envelopes[half:], spans[half:])

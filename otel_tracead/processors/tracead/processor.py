@@ -1,0 +1,251 @@
+"""The processor `tracead`: the shell around the assembler and the detector, with its timer and its queues.
+
+One way through: `consume` gives spans to the assembler, released traces queue to be judged, what comes of that queues
+for the next consumer. Nothing that was accepted is dropped: a full next consumer makes the queues grow up to a bound,
+and the bound makes `admit` refuse.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from otel_tracead import telemetry
+from otel_tracead.component import Consumer, Settings
+from otel_tracead.delivery import Consignment, Delivery
+from otel_tracead.detection.verdicts import Detector
+from otel_tracead.errors import Backpressure
+from otel_tracead.processors.tracead.config import TraceadConfig
+from otel_tracead.processors.tracead.forwarding import Forwarder
+from otel_tracead.processors.tracead.judging import PATIENCE, Judging
+from otel_tracead.processors.tracead.parcels import Parcel
+from otel_tracead.processors.tracead.recording import Recorder
+from otel_tracead.processors.tracead.scoring import Rules, Scored, Tally, pass_invalid, pass_late
+from otel_tracead.traces.assembler import Assembler, Late
+from otel_tracead.traces.trace import Release, Trace
+from otel_tracead.wire.batch import SpanBatch
+
+_TICK: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What is not for users to set.
+
+    Attributes:
+        pending_spans: released and not yet handed on; over it `admit` refuses.
+        batch_spans: how many are scored together, unless one trace alone has more.
+        patience: seconds after which a batch goes on without a verdict.
+    """
+
+    pending_spans: int = 200_000
+    batch_spans: int = 16_384
+    patience: float = PATIENCE
+
+
+class TraceadProcessor:
+    """Gathers traces, has them judged, and hands them on annotated.
+
+    Args:
+        config: what the user wrote.
+        settings: id, telemetry, logger.
+        consumer: who gets the spans.
+        load: makes the detector when the processor starts; may take seconds, runs in a thread.
+        bounds: other than the usual ones.
+
+    Attributes:
+        undelivered: spans that the shutdown left behind.
+    """
+
+    def __init__(
+        self,
+        config: TraceadConfig,
+        settings: Settings,
+        consumer: Consumer,
+        load: Callable[[], Detector],
+        bounds: Bounds | None = None,
+    ) -> None:
+        self.undelivered = 0
+        self._config = config
+        self._settings = settings
+        self._load = load
+        self._bounds = bounds or Bounds()
+        self._rules = Rules(mode=config.annotate, normal_percentage=config.sampling.normal_percentage)
+        self._assembler = Assembler(config.release_policy)
+        self._forwarder = Forwarder(consumer, settings, self._handed_on)
+        self._judging: Judging | None = None
+        self._recorder: Recorder | None = None
+        self._released: deque[Trace] = deque()
+        self._released_spans = 0  # ever; with those of late and invalid spans
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._accepting = False
+        self._observe()
+
+    @property
+    def judging(self) -> Judging | None:
+        """Where the detector is, between start and shutdown."""
+        return self._judging
+
+    async def start(self) -> None:
+        """Load the model and start to work.
+
+        Raises:
+            ArtifactError: there is no such model, or it is refused.
+        """
+        detector = await asyncio.to_thread(self._load)
+        model = detector.model
+        self._settings.logger.info(
+            "model loaded", model=model.name, version=model.version, execution_provider=model.execution_provider
+        )
+        self._judging = Judging(detector, self._rules, self._settings, self._bounds.patience)
+        if self._config.record is not None:
+            self._recorder = Recorder(self._settings.base / self._config.record, self._settings)
+        work = (self._release_when_due(), self._judge_released(self._judging), self._forwarder.run())
+        self._tasks = [asyncio.create_task(self._watched(one)) for one in work]
+        self._accepting = True
+
+    def admit(self, spans: int) -> None:
+        """Say whether *spans* spans would be taken now.
+
+        Raises:
+            Backpressure: the processor is not running, or too many spans wait for the next consumer.
+        """
+        if not self._accepting:
+            raise Backpressure(f"{self._settings.id} is not running")
+        if self._pending() >= self._bounds.pending_spans:
+            raise Backpressure(f"{self._settings.id}: too many spans wait for the next consumer ({spans} refused)")
+
+    async def consume(self, consignment: Consignment) -> None:
+        """Take spans; those of decided traces and without valid ids go on at once.
+
+        Raises:
+            Backpressure: as `admit`.
+        """
+        spans = len(consignment.batch)
+        self.admit(spans)
+        self._incoming.add(spans)
+        # One delivery for all that this request is held for, without its batch: traces outlive it.
+        delivery = Delivery(Consignment(_NOTHING, consignment.holds).settle)
+        added = self._assembler.add(consignment.batch, delivery, time.monotonic())
+        self._take(added.released)
+        self._pass_late(added.late)
+        if added.invalid.spans:
+            self._pass(pass_invalid(added.invalid))
+        delivery.settle()
+
+    async def shutdown(self) -> None:
+        """Release, judge and hand on everything, within `shutdown_timeout`; count what is left."""
+        self._accepting = False
+        judging, self._judging = self._judging, None
+        if judging is None:
+            return
+        self._take(self._assembler.drain(time.monotonic()))
+        judging.hurry(self._config.shutdown_timeout / 2)
+        try:
+            async with asyncio.timeout(self._config.shutdown_timeout):
+                while self._pending():
+                    self._empty.clear()
+                    await self._empty.wait()
+        except TimeoutError:
+            self.undelivered = self._pending()
+            self._settings.logger.error(  # noqa: TRY400 (where it happened says nothing)
+                "spans could not be handed on before shutdown_timeout", spans=self.undelivered
+            )
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        judging.close()
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
+
+    async def _release_when_due(self) -> None:
+        shortest = min(self._config.wait_duration, self._config.wait_after_root or self._config.wait_duration)
+        while True:
+            now = time.monotonic()
+            self._take(self._assembler.due(now))
+            deadline = self._assembler.next_deadline()
+            # A trace that opens meanwhile is not due before the shortest wait is over.
+            await asyncio.sleep(min(shortest, max(_TICK, deadline - now)) if deadline is not None else shortest)
+
+    async def _judge_released(self, judging: Judging) -> None:
+        while True:
+            traces = self._next_batch()
+            if traces:
+                self._ship(await judging.judge(traces))
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    def _next_batch(self) -> list[Trace]:
+        traces: list[Trace] = []
+        room = self._bounds.batch_spans
+        while self._released and (not traces or len(self._released[0].spans) <= room):
+            trace = self._released.popleft()
+            traces.append(trace)
+            room -= len(trace.spans)
+        return traces
+
+    def _take(self, released: Iterable[Trace]) -> None:
+        for trace in released:
+            spans = len(trace.spans)
+            self._released_spans += spans
+            self._by_release[trace.release].add()
+            self._trace_spans.observe(spans)
+            self._released.append(trace)
+            if self._recorder is not None:
+                self._recorder.offer(trace)
+        if self._released:
+            self._wake.set()
+
+    def _pass_late(self, late: Late) -> None:
+        if late.spans:
+            self._pass(pass_late(late, self._rules))
+
+    def _pass(self, unjudged: Scored) -> None:
+        self._released_spans += sum(parcel.spans for parcel in unjudged.parcels)
+        self._ship(unjudged)
+
+    def _ship(self, scored: Scored) -> None:
+        self._add_up(scored.tally)
+        for parcel in scored.parcels:
+            self._forwarder.put(parcel)
+
+    def _handed_on(self, parcel: Parcel) -> None:
+        now = time.monotonic()
+        for released_at in parcel.released_at:
+            self._latency.observe(now - released_at)
+        self._pass_late(self._assembler.decide(parcel.decisions))
+        if not self._pending():
+            self._empty.set()
+
+    def _pending(self) -> int:
+        return self._released_spans - self._forwarder.finished + self._assembler.waiting_spans
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 (the service decides)
+            self._accepting = False
+            self._settings.fail(error)
+
+    def _observe(self) -> None:
+        numbers, name = self._settings.telemetry, self._settings.id
+        numbers.observe(telemetry.TRACES_OPEN, lambda: self._assembler.open_traces, name)
+        numbers.observe(telemetry.SPANS_OPEN, lambda: self._assembler.open_spans, name)
+        numbers.observe(telemetry.SPANS_PENDING, self._pending, name)
+        self._incoming = numbers.counter(telemetry.PROCESSOR_INCOMING, name)
+        self._by_release = {one: numbers.counter(telemetry.TRACES_RELEASED, name, one.value) for one in Release}
+        self._trace_spans = numbers.histogram(telemetry.TRACE_SPANS, name)
+        self._latency = numbers.histogram(telemetry.RELEASE_LATENCY, name)
+
+    def _add_up(self, tally: Tally) -> None:
+        for (metric, labels), amount in tally.items():
+            if amount:
+                self._settings.telemetry.counter(metric, self._settings.id, *labels).add(amount)
+
+
+_NOTHING: Final = SpanBatch([])

@@ -1,0 +1,138 @@
+"""Released traces become parcels and numbers: judge, annotate, sample, pack. Pure; runs in the scoring thread."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+from otel_tracead import telemetry
+from otel_tracead.detection.annotate import Mode, annotate_late, annotate_unscored
+from otel_tracead.detection.marking import ERROR, TIMEOUT, Marked, mark, mark_unscored
+from otel_tracead.detection.verdicts import Detector
+from otel_tracead.processors.tracead.parcels import Parcel, left_out, pack, pack_loose
+from otel_tracead.telemetry import Metric
+from otel_tracead.traces.assembler import Invalid, Late
+from otel_tracead.traces.late import Decision
+from otel_tracead.traces.trace import Trace
+
+INVALID_ID: Final = "invalid_id"
+
+Tally = Counter[tuple[Metric, tuple[str, ...]]]
+"""How much to add to which metric, by its labels after the first (the processor's id)."""
+
+
+@dataclass(slots=True)
+class Scored:
+    """What came of a batch.
+
+    Attributes:
+        parcels: what goes on, in order.
+        tally: what to count.
+        error: why scoring failed, if it did for any trace.
+    """
+
+    parcels: list[Parcel]
+    tally: Tally
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What of the configuration matters here.
+
+    Attributes:
+        mode: which spans are annotated.
+        normal_percentage: share of normal traces that go on.
+    """
+
+    mode: Mode = Mode.ANOMALOUS
+    normal_percentage: float = 100
+
+
+def score(detector: Detector, traces: Sequence[Trace], rules: Rules) -> Scored:
+    """Judge, annotate and pack *traces*; fails open, never raises for what a detector does."""
+    marked, failures = mark(detector, traces, rules.mode)
+    scored = _scored(marked, rules)
+    scored.error = failures.error
+    return scored
+
+
+def pass_unscored(traces: Sequence[Trace], reason: str, rules: Rules) -> Scored:
+    """Annotate and pack *traces* without asking a detector."""
+    return _scored(mark_unscored(traces, reason), rules)
+
+
+def pass_late(late: Late, rules: Rules) -> Scored:
+    """Annotate and pack spans that came after their trace's verdict; those of traces left out are left out too."""
+    tally: Tally = Counter()
+    tally[telemetry.SPANS_LATE, ()] = len(late.spans)
+    annotated = annotate_late(late.spans, late.decisions)
+    tally[telemetry.SPANS_SPOOFED, ()] = annotated.spoofed
+    spans, envelopes = annotated.spans, late.envelopes
+    if rules.normal_percentage < 100:
+        kept = [
+            decision is not Decision.NORMAL or is_kept(trace_id, rules.normal_percentage)
+            for trace_id, decision in zip(late.trace_ids, late.decisions, strict=True)
+        ]
+        spans = [span for span, keep in zip(spans, kept, strict=True) if keep]
+        envelopes = [envelope for envelope, keep in zip(envelopes, kept, strict=True) if keep]
+        tally[telemetry.SPANS_SAMPLED_OUT, ()] = kept.count(False)
+    return Scored([pack_loose(spans, envelopes, late.holds)], tally)
+
+
+def pass_invalid(invalid: Invalid) -> Scored:
+    """Annotate and pack spans that belong to no trace."""
+    annotated = annotate_unscored(invalid.spans, INVALID_ID)
+    tally: Tally = Counter()
+    tally[telemetry.SPANS_INVALID_ID, ()] = len(invalid.spans)
+    tally[telemetry.SPANS_SPOOFED, ()] = annotated.spoofed
+    return Scored([pack_loose(annotated.spans, invalid.envelopes, invalid.holds)], tally)
+
+
+def is_kept(trace_id: bytes, percentage: float) -> bool:
+    """Say whether sampling keeps a trace: the same answer everywhere, and what a smaller share keeps a larger one keeps.
+
+    Hashed, so that it does not depend on what a sampler before us did with the same id.
+    """
+    digest = blake2b(trace_id, digest_size=8, person=b"tracead").digest()
+    return int.from_bytes(digest, "big") < percentage / 100 * 2**64
+
+
+def _scored(marked: list[Marked], rules: Rules) -> Scored:
+    tally: Tally = Counter()
+    for trace in marked:
+        _count(trace, tally)
+    if rules.normal_percentage >= 100:
+        return Scored(pack(marked), tally)
+    going: list[Marked] = []
+    staying: list[Marked] = []
+    for trace in marked:
+        keep = trace.decision is not Decision.NORMAL or is_kept(trace.trace.trace_id, rules.normal_percentage)
+        (going if keep else staying).append(trace)
+    parcels = pack(going)
+    if staying:
+        parcels.append(left_out(staying))
+        tally[telemetry.TRACES_SAMPLED_OUT, ()] = len(staying)
+        tally[telemetry.SPANS_SAMPLED_OUT, ()] = sum(len(trace.spans) for trace in staying)
+    return Scored(parcels, tally)
+
+
+def _count(marked: Marked, tally: Tally) -> None:
+    verdict = marked.verdict
+    if marked.spoofed:
+        tally[telemetry.SPANS_SPOOFED, ()] += marked.spoofed
+    if verdict.unknown_labels:
+        tally[telemetry.SPANS_UNKNOWN_LABEL, ()] += verdict.unknown_labels
+    if not verdict.complete and verdict.unscored not in (ERROR, TIMEOUT):  # there nobody looked
+        tally[telemetry.TRACES_INCOMPLETE, ()] += 1
+    if verdict.unscored is not None:
+        tally[telemetry.TRACES_UNSCORED, (verdict.unscored,)] += 1
+        return
+    tally[telemetry.TRACES_SCORED, ()] += 1
+    if not verdict.anomalous:
+        return
+    tally[telemetry.TRACES_ANOMALOUS, (verdict.level or "",)] += 1
+    for span in verdict.spans.values():
+        if span.anomalous:
+            tally[telemetry.SPANS_ANOMALOUS, (span.type or "",)] += 1
