@@ -143,7 +143,8 @@ def _json(_logger: Any, _level: str, event: EventDict) -> str:
 def _console(_logger: Any, _level: str, event: EventDict) -> str:
     level, stamp, message = (event.pop(key) for key in ("level", "ts", "event"))
     fields = f"\t{json.dumps(event, default=str)}" if event else ""
-    return f"{stamp}\t{_word(level)}\t{json.dumps(str(message))[1:-1]}{fields}"  # control characters stay visible
+    text = json.dumps(str(message))[1:-1].replace('\\"', '"')  # control characters cannot act on the terminal
+    return f"{stamp}\t{_word(level)}\t{text}{fields}"
 
 
 def _word(level: str) -> str:

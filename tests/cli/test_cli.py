@@ -1,0 +1,239 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from otel_tracead import __version__, cli
+from otel_tracead.cli import COMMANDS, invoke
+
+CONFIG = """\
+receivers:
+  otlp: {protocols: {http: {endpoint: "127.0.0.1:0"}}}
+processors: {batch: }
+exporters:
+  file: {path: out.jsonl}
+  otlp_http: {endpoint: "http://localhost:1", headers: {authorization: "${env:TOKEN:-hunter2}"}}
+service:
+  pipelines:
+    traces: {receivers: [otlp], processors: [batch], exporters: [file]}
+  telemetry:
+    metrics: {level: none}
+    logs: {encoding: json}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    return str(tmp_path / "c.yaml")
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = invoke(list(arguments))
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+def test_help_lists_the_commands_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ran(capsys, "--help")
+    assert (code, err) == (0, "")
+    assert "print-config" in out
+    for name in COMMANDS:
+        is_there = (Path(cli.__file__).parent / f"{name.replace('-', '_')}.py").exists()
+        assert (f"\n  {name} " in out) == is_there
+
+
+def test_every_listed_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("run", "validate", "components", "print-config"):
+        code, out, _ = ran(capsys, name, "--help")
+        assert code == 0
+        assert out.startswith(f"Usage: otel-tracead {name} ")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran(capsys, "--version") == (0, f"otel-tracead version {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["run", "--nonsense"],
+        ["validate"],
+        ["print-config", "--mode", "x"],
+        ["--nonsense"],
+        ["evaluate-me"],
+        ["config_options"],
+    ],
+)
+def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    code, out, err = ran(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert "Error" in err
+
+
+def test_a_good_configuration_is_silent_and_0(capsys: pytest.CaptureFixture[str], config: str) -> None:
+    assert ran(capsys, "validate", "--config", config) == (0, "", "")
+
+
+def test_every_problem_is_on_stderr_and_1(capsys: pytest.CaptureFixture[str], config: str) -> None:
+    code, out, err = ran(
+        capsys, "validate", "--config", config, "--set", "processors.batch.x=1", "--set", "exporters.y/z="
+    )
+    assert (code, out) == (1, "")
+    assert err == (
+        "Error: invalid configuration:\n"
+        "  processors::batch: has invalid keys: x\n"
+        '  exporters: unknown type: "y" for id: "y/z" (valid values: [debug file otlp_grpc otlp_http zipkin])\n'
+    )
+
+
+def test_validate_opens_no_listener(capsys: pytest.CaptureFixture[str], config: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = f"receivers.otlp.protocols.http.endpoint=127.0.0.1:{taken.getsockname()[1]}"
+        assert ran(capsys, "validate", "--config", config, "--set", endpoint) == (0, "", "")
+
+
+def test_an_error_is_one_message_and_a_traceback_only_with_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = ran(capsys, "validate", "--config", "nowhere.yaml")
+    assert code == 1
+    assert "nowhere.yaml: No such file or directory" in err
+    assert "Traceback" not in err
+    with pytest.raises(Exception, match=r"nowhere.yaml"):
+        invoke(["--debug", "validate", "--config", "nowhere.yaml"])
+
+
+def test_print_config_redacts_and_reads_back(capsys: pytest.CaptureFixture[str], config: str, tmp_path: Path) -> None:
+    code, out, _ = ran(capsys, "print-config", "--config", config)
+    assert code == 0
+    assert "hunter2" not in out
+    assert "[REDACTED]" in out
+    code, out, _ = ran(capsys, "print-config", "--config", config, "--mode", "unredacted", "--format", "json")
+    printed = json.loads(out)
+    assert printed["exporters"]["otlp_http"]["headers"] == {"authorization": "hunter2"}
+    assert printed["processors"]["batch"]["timeout"] == "200ms"
+    (tmp_path / "again.yaml").write_text(out)
+    assert (
+        ran(
+            capsys, "print-config", "--config", str(tmp_path / "again.yaml"), "--mode", "unredacted", "--format", "json"
+        )[1]
+        == out
+    )
+
+
+def test_components_is_yaml_with_every_type(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ran(capsys, "components")
+    assert (code, err) == (0, "")
+    listing = yaml.safe_load(out)
+    assert {entry["name"] for entry in listing["receivers"]} == {"otlp", "zipkin"}
+    assert {entry["name"] for entry in listing["processors"]} == {"batch", "memory_limiter", "tracead"}
+    assert {"file", "debug", "otlp_grpc", "otlp_http", "zipkin"} <= {entry["name"] for entry in listing["exporters"]}
+    assert listing["exporters"][0]["stability"] == {"traces": "beta"}
+    assert listing["buildinfo"]["version"] == __version__
+
+
+def stage(arguments: list[str], folder: Path) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "otel_tracead", "run", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(process: "subprocess.Popen[str]", message: str) -> dict[str, dict[str, object]]:
+    """Read the log up to *message*; give its lines by message."""
+    assert process.stderr is not None
+    lines: dict[str, dict[str, object]] = {}
+    for text in process.stderr:
+        line = json.loads(text)
+        lines[line["msg"]] = line
+        if line["msg"] == message:
+            return lines
+    raise AssertionError(lines)
+
+
+def request(port: object, span_id: str) -> bytes:
+    trace = {"traceId": "1" * 32, "spanId": span_id, "name": "op", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [trace]}]}]})
+    head = f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", int(str(port))), 5) as connection:
+        connection.sendall((head + body).encode())
+        return connection.makefile("rb").read()
+
+
+def test_run_drains_on_sigterm_and_reloads_on_sighup(config: str, tmp_path: Path) -> None:
+    with stage(["--config", config, "--set", "processors.batch.timeout=1h"], tmp_path) as process:
+        try:
+            port = until(process, "everything is ready")["receiver listens"]["http"]
+            assert request(port, "a" * 16).startswith(b"HTTP/1.1 200")
+            Path(config).write_text(CONFIG.replace("path: out", "pth: out"))
+            process.send_signal(1)
+            until(process, "the new configuration is not valid, the old one keeps running")
+            assert request(port, "b" * 16).startswith(b"HTTP/1.1 200")
+            Path(config).write_text(CONFIG.replace("out.jsonl", "new.jsonl"))
+            process.send_signal(1)
+            port = until(process, "everything is ready")["receiver listens"]["http"]
+            assert (tmp_path / "out.jsonl").read_text().count("spanId") == 2
+            assert request(port, "c" * 16).startswith(b"HTTP/1.1 200")
+            process.terminate()
+            _, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 0, err
+    assert (tmp_path / "new.jsonl").read_text().count("spanId") == 1
+    assert "Traceback" not in err
+
+
+def test_a_port_in_use_is_one_clear_line_and_1(config: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        endpoint = f"receivers.otlp.protocols.http.endpoint=127.0.0.1:{port}"
+        with stage(["--config", config, "--set", endpoint], tmp_path) as process:
+            out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert err.splitlines()[-1].startswith('Error: failed to start "otlp" receiver: ')
+    assert str(port) in err
+    assert "Traceback" not in err
+
+
+def test_help_is_not_much_slower_than_python_itself() -> None:
+    def seconds(*arguments: str) -> float:
+        times = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    assert seconds("-m", "otel_tracead", "--help") < 15 * seconds("-c", "pass")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {
+        "numpy",
+        "scipy",
+        "onnxruntime",
+        "grpc",
+        "aiohttp",
+        "pydantic",
+        "structlog",
+        "opentelemetry",
+        "yaml",
+        "rich",
+    }
+    program = (
+        "import sys; from otel_tracead.cli import invoke; code = invoke(['--help']); "
+        f"found = {heavy!r} & set(sys.modules); sys.exit(f'{{found}}' if found else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
