@@ -1,6 +1,5 @@
 """Real processes around the tests: the stage, and the peers where this machine has them."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -8,15 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-import yaml
 
 from otel_tracead.generator import Scenario, requests, simulate, standard_faults
 from tests.peers.independent import GrpcSink
-from tools.peers import Process, Unavailable, free_port
+from tests.peers.stage import Stage, StartCollector, StartStage
+from tools.peers import Process, Unavailable
 from tools.peers.jaeger import Jaeger
 from tools.peers.otelcol import Collector
 from tools.peers.otelcol import binary as collector_binary
-from tools.peers.process import HOST, listening
 from tools.peers.zipkin import Zipkin
 
 _ROOT = Path(__file__).parents[2]
@@ -66,62 +64,6 @@ def shop() -> list[bytes]:
     faults = standard_faults(45, seed=3)
     scenario = Scenario(seed=11, start_unix_nano=start, duration_s=45, traces_per_second=12, faults=faults)
     return [body for _, body in requests(simulate(scenario))]
-
-
-class Stage(Process):
-    """A running `otel-tracead run`.
-
-    Attributes:
-        grpc: host:port of its OTLP gRPC receiver.
-        http: base URL of its OTLP HTTP receiver.
-        zipkin: base URL of its Zipkin receiver.
-        metrics: URL of its metrics.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        exporters: dict[str, Any],
-        processors: dict[str, Any] | None = None,
-        name: str = "stage",
-    ) -> None:
-        grpc, http, zipkin, metrics = (free_port() for _ in range(4))
-        self.grpc = f"{HOST}:{grpc}"
-        self.http = f"http://{HOST}:{http}"
-        self.zipkin = f"http://{HOST}:{zipkin}"
-        self.metrics = f"http://{HOST}:{metrics}/metrics"
-        protocols = {
-            "grpc": {"endpoint": self.grpc, "max_recv_msg_size_mib": 64},
-            "http": {"endpoint": f"{HOST}:{http}"},
-        }
-        pipeline = {
-            "receivers": ["otlp", "zipkin"],
-            "processors": list(processors or {}),
-            "exporters": list(exporters),
-        }
-        reader = {"pull": {"exporter": {"prometheus": {"host": HOST, "port": metrics}}}}
-        document = {
-            "receivers": {"otlp": {"protocols": protocols}, "zipkin": {"endpoint": f"{HOST}:{zipkin}"}},
-            "processors": processors or {},
-            "exporters": exporters,
-            "service": {"pipelines": {"traces": pipeline}, "telemetry": {"metrics": {"readers": [reader]}}},
-        }
-        config = folder / f"{name}.yaml"
-        config.write_text(yaml.safe_dump(document, sort_keys=False))
-        super().__init__(
-            [sys.executable, "-m", "otel_tracead", "run", "--config", config],
-            log=folder / f"{name}.log",
-            ready=listening(grpc, http, zipkin),
-        )
-
-    def drain(self) -> None:
-        """End it as an orchestrator does; everything that it took has then been handed on."""
-        code = self.stop()
-        assert code == 0, f"exit code {code}:\n{self.tail()}"
-
-
-StartStage = Callable[..., Stage]
-StartCollector = Callable[[Path, list[int], dict[str, str]], Collector]
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
-from tests.peers.conftest import StartCollector, StartStage
 from tests.peers.independent import from_json, marked, parse, parsed_census, send_grpc, spans_of, verdicts
+from tests.peers.stage import StartCollector, StartStage, otlp_to, scoring
 from tools.peers import Process, free_port
 from tools.peers.process import HOST
 
@@ -64,10 +64,6 @@ def upstream(start_collector: StartCollector, stage: Any, exporter: str) -> tupl
     return start_collector(_CONFIGS / "upstream.yaml", [port], env), f"{HOST}:{port}"
 
 
-def scoring(model: Path, wait: str = "5s") -> dict[str, Any]:
-    return {"tracead": {"model": str(model), "wait_duration": wait}}
-
-
 @pytest.mark.parametrize("exporter", ["otlp_grpc", "otlp_http/proto", "otlp_http/json"])
 def test_every_span_exactly_once_between_two_collectors(
     start_collector: StartCollector,
@@ -77,7 +73,7 @@ def test_every_span_exactly_once_between_two_collectors(
     shop: list[bytes],
     exporter: str,
 ) -> None:
-    stage = start_stage({"otlp_grpc": {"endpoint": downstream.grpc, "tls": {"insecure": True}}}, scoring(model))
+    stage = start_stage(otlp_to(downstream.grpc), scoring(model))
     front, address = upstream(start_collector, stage, exporter)
     send_grpc(address, shop, 5_000)
     assert front.stop() == 0, front.tail()
@@ -121,7 +117,7 @@ def _trace_keys(span: Any) -> list[str]:
 def test_an_application_with_the_sdk(
     start_collector: StartCollector, start_stage: StartStage, downstream: Downstream, model: Path
 ) -> None:
-    exporters = {"otlp_grpc": {"endpoint": downstream.grpc, "tls": {"insecure": True}}}
+    exporters = otlp_to(downstream.grpc)
     stage = start_stage(exporters, scoring(model, wait="2s"))
     front, address = upstream(start_collector, stage, "otlp_grpc")
     provider = TracerProvider(resource=Resource.create({"service.name": "checkout"}))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.conftest import StartCollector
 from tests.peers.independent import from_json, parse, parsed_census, send_grpc, verdicts
+from tests.peers.stage import StartCollector
 from tools.peers import Process, Unavailable, free_port
 from tools.peers.jaeger import Jaeger
 from tools.peers.otelcol import validate

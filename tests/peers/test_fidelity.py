@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.peers.conftest import StartStage
 from tests.peers.independent import (
     GrpcSink,
     HttpSink,
@@ -23,16 +22,9 @@ from tests.peers.independent import (
     to_zipkin,
     verdicts,
 )
+from tests.peers.stage import StartStage, otlp_to, scoring
 
 SPANS_PER_SECOND = 5_000
-
-
-def otlp_to(sink: GrpcSink) -> dict[str, Any]:
-    return {"otlp_grpc": {"endpoint": sink.target, "tls": {"insecure": True}, "compression": "none"}}
-
-
-def scoring(model: Path) -> dict[str, Any]:
-    return {"tracead": {"model": str(model), "wait_duration": "5s", "execution_provider": "cpu"}}
 
 
 def assert_one_verdict_each(sink: GrpcSink, sent: list[bytes]) -> None:
@@ -42,7 +34,7 @@ def assert_one_verdict_each(sink: GrpcSink, sent: list[bytes]) -> None:
 
 
 def test_grpc(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]) -> None:
-    stage = start_stage(otlp_to(sink), scoring(model))
+    stage = start_stage(otlp_to(sink.target), scoring(model))
     send_grpc(stage.grpc, shop, SPANS_PER_SECOND)
     stage.drain()
     assert census(sink.bodies) == census(shop)
@@ -51,7 +43,7 @@ def test_grpc(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[b
 
 
 def test_http_protobuf(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]) -> None:
-    stage = start_stage(otlp_to(sink), scoring(model))
+    stage = start_stage(otlp_to(sink.target), scoring(model))
     post(f"{stage.http}/v1/traces", shop, "application/x-protobuf", expect=200)
     stage.drain()
     assert census(sink.bodies) == census(shop)
@@ -59,7 +51,7 @@ def test_http_protobuf(start_stage: StartStage, sink: GrpcSink, model: Path, sho
 
 
 def test_http_json(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]) -> None:
-    stage = start_stage(otlp_to(sink), scoring(model))
+    stage = start_stage(otlp_to(sink.target), scoring(model))
     post(f"{stage.http}/v1/traces", map(to_json, parse(shop)), "application/json", expect=200)
     stage.drain()
     assert parsed_census(sink.requests) == parsed_census(parse(shop))
@@ -102,7 +94,7 @@ def test_a_real_fault_minute_in_front_of_a_model_that_does_not_know_the_system(
     start_stage: StartStage, sink: GrpcSink, model: Path, trace_data: Path, system: str
 ) -> None:
     sent = fault_minute(trace_data / system)
-    stage = start_stage(otlp_to(sink), scoring(model))
+    stage = start_stage(otlp_to(sink.target), scoring(model))
     send_grpc(stage.grpc, sent, SPANS_PER_SECOND)
     stage.drain()
     assert census(sink.bodies) == census(sent)
@@ -114,8 +106,7 @@ def test_a_real_fault_minute_in_front_of_a_model_that_does_not_know_the_system(
 def test_sigterm_right_after_acceptance_loses_nothing(
     start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]
 ) -> None:
-    patient = {"tracead": {**scoring(model)["tracead"], "wait_duration": "60s"}}
-    stage = start_stage(otlp_to(sink), patient)
+    stage = start_stage(otlp_to(sink.target), scoring(model, wait="60s"))
     some = shop[:100]
     send_grpc(stage.grpc, some)
     stage.drain()
@@ -127,7 +118,7 @@ def test_sigterm_right_after_acceptance_loses_nothing(
 def test_a_stage_without_the_processor_only_forwards(
     start_stage: StartStage, sink: GrpcSink, shop: list[bytes]
 ) -> None:
-    stage = start_stage(otlp_to(sink))
+    stage = start_stage(otlp_to(sink.target))
     send_grpc(stage.grpc, shop)
     stage.drain()
     assert census(sink.bodies) == census(shop)

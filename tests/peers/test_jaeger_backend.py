@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.conftest import StartStage
 from tests.peers.independent import GrpcSink, marked, own, parse, send_grpc, spans_of
+from tests.peers.stage import StartStage, scoring
 from tools.peers.jaeger import Jaeger
 
 pytestmark = pytest.mark.peers
@@ -38,7 +38,7 @@ def test_a_search_finds_exactly_the_marked_traces(
         f"{exporter}/jaeger": to_jaeger[exporter],
         "otlp_grpc/sink": {"endpoint": sink.target, "tls": plain},
     }
-    stage = start_stage(exporters, {"tracead": {"model": str(model), "wait_duration": "3s"}})
+    stage = start_stage(exporters, scoring(model, wait="3s"))
     send_grpc(stage.grpc, shop, 5_000)
     stage.drain()
 

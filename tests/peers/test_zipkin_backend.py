@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.peers.conftest import StartStage
 from tests.peers.independent import GrpcSink, marked, parse, post, send_grpc, spans_of, to_zipkin
+from tests.peers.stage import StartStage, otlp_to, scoring
 from tools.peers.zipkin import Zipkin
 
 _EVERYTHING = {"limit": 100_000, "lookback": 3_600_000}
@@ -19,16 +19,13 @@ def _found(zipkin: Zipkin, query: str, spans: list[dict[str, Any]]) -> set[str]:
 
 
 def _exporters(sink: GrpcSink, zipkin: Zipkin) -> dict[str, Any]:
-    return {
-        "zipkin": {"endpoint": f"{zipkin.url}/api/v2/spans"},
-        "otlp_grpc": {"endpoint": sink.target, "tls": {"insecure": True}},
-    }
+    return {"zipkin": {"endpoint": f"{zipkin.url}/api/v2/spans"}, **otlp_to(sink.target)}
 
 
 def test_a_search_finds_exactly_the_marked_traces(
     zipkin: Zipkin, start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]
 ) -> None:
-    stage = start_stage(_exporters(sink, zipkin), {"tracead": {"model": str(model), "wait_duration": "3s"}})
+    stage = start_stage(_exporters(sink, zipkin), scoring(model, wait="3s"))
     send_grpc(stage.grpc, shop, 5_000)
     stage.drain()
 
@@ -45,7 +42,7 @@ def test_spans_of_a_zipkin_tracer_reach_zipkin_unharmed(
 ) -> None:
     # Other trace ids than in the test above: both talk to one Zipkin.
     spans = [{**span, "traceId": f"beef{span['traceId'][4:]}"} for span in to_zipkin(parse(shop))]
-    stage = start_stage(_exporters(sink, zipkin), {"tracead": {"model": str(model), "wait_duration": "3s"}})
+    stage = start_stage(_exporters(sink, zipkin), scoring(model, wait="3s"))
     post(f"{stage.zipkin}/api/v2/spans", [json.dumps(spans).encode()], "application/json", expect=202)
     stage.drain()
 
