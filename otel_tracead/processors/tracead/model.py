@@ -33,10 +33,11 @@ def load(config: TraceadConfig, base: Path) -> Detector:
     Raises:
         ArtifactError: there is no such model, or it is refused.
     """
+    folder = find_model(config.model, base)
     from otel_tracead.detection.detector import load_detector
 
     return load_detector(
-        find_model(config.model, base),
+        folder,
         execution_provider=config.execution_provider,
         false_positive_rate=config.detection.false_positive_rate,
         top_k=config.detection.top_k,

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from otel_tracead import telemetry
@@ -104,7 +105,7 @@ class TraceadProcessor:
         self._judging = Judging(detector, self._rules, self._settings, self._bounds.patience)
         if self._config.record is not None:
             self._recorder = Recorder(self._settings.base / self._config.record, self._settings)
-        work = (self._release_when_due(), self._judge_released(self._judging), self._forwarder.run())
+        work = (self._release_when_due, partial(self._judge_released, self._judging), self._forwarder.run)
         self._tasks = [asyncio.create_task(self._watched(one)) for one in work]
         self._accepting = True
 
@@ -225,9 +226,9 @@ class TraceadProcessor:
     def _pending(self) -> int:
         return self._released_spans - self._forwarder.finished + self._assembler.waiting_spans
 
-    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _watched(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except Exception as error:  # noqa: BLE001 (the service decides)
             self._accepting = False
             self._settings.fail(error)
