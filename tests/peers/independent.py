@@ -201,7 +201,6 @@ def to_zipkin(requests: Iterable[ExportTraceServiceRequest]) -> list[dict[str, A
                     "timestamp": span.start_time_unix_nano // 1000,
                     "duration": max(1, (span.end_time_unix_nano - span.start_time_unix_nano) // 1000),
                     "localEndpoint": {"serviceName": resource["service.name"]},
-                    "tags": tags,
                 }
                 if span.parent_span_id:
                     document["parentId"] = span.parent_span_id.hex()
@@ -209,6 +208,8 @@ def to_zipkin(requests: Iterable[ExportTraceServiceRequest]) -> list[dict[str, A
                     document["kind"] = _KINDS[span.kind]
                 if span.status.code == 2:
                     tags["error"] = span.status.message
+                if tags:
+                    document["tags"] = tags
                 found.append(document)
     return found
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,12 @@ def test_zipkin(start_stage: StartStage, model: Path, shop: list[bytes]) -> None
         post(f"{stage.zipkin}/api/v2/spans", bodies, "application/json", expect=202)
         stage.drain()
     received = [span for body in sink.bodies for span in json.loads(body)]
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     for span in received:
-        ours = {key for key in span["tags"] if key.startswith("tracead.")}
-        trace = span["traceId"]
-        found[trace] = found.get(trace, 0) + bool({"tracead.trace.anomalous", "tracead.unscored"} & ours)
-        for key in ours:
-            del span["tags"][key]
+        tags = span.pop("tags", {})
+        found[span["traceId"]] += bool({"tracead.trace.anomalous", "tracead.unscored"} & tags.keys())
+        if theirs := {key: value for key, value in tags.items() if not key.startswith("tracead.")}:
+            span["tags"] = theirs
 
     def by_id(listed: list[dict[str, Any]]) -> list[str]:
         return sorted(json.dumps(span, sort_keys=True) for span in listed)
