@@ -71,7 +71,10 @@ class Fanout:
         if len(refused) == len(copies):
             for copy, _ in refused[1:]:
                 copy.settle()
-            raise PermanentError(str(refused[0][1])) from refused[0][1]
+            first = refused[0][1]
+            if isinstance(first, PermanentError):
+                raise first
+            raise PermanentError(repr(first)) from first
         for copy, error in refused:
             self._give_up(copy, error)
 

@@ -54,12 +54,18 @@ class Graph:
         yield from self.processors
         yield from self.receivers
 
-    def shutdown_order(self) -> Iterator[Node]:
-        """Walk with the flow, so that each can drain into a consumer that still works; extensions last."""
-        yield from self.receivers
-        yield from reversed(self.processors)
-        yield from self.exporters
-        yield from reversed(self.extensions)
+    def shutdown_stages(self) -> Iterator[list[list[Node]]]:
+        """Walk with the flow, so that each can drain into a consumer that still works; extensions last.
+
+        Yields:
+            one stage after the other: chains that may be shut down side by side, each from its first node to its last.
+            A backend that is gone and makes its exporter wait does not take the time of the others.
+        """
+        yield [[node] for node in self.receivers]
+        pipelines = dict.fromkeys(node.pipeline for node in self.processors)
+        yield [[node for node in reversed(self.processors) if node.pipeline == pipeline] for pipeline in pipelines]
+        yield [[node] for node in self.exporters]
+        yield [list(reversed(self.extensions))]
 
     def find(self, kind: Kind, id_: str) -> Component:
         """Give a component by kind and id.

@@ -1,5 +1,6 @@
 """One running configuration: started against the flow, drained with it."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -80,9 +81,9 @@ class Service:
         for watcher in self._watchers():
             watcher.not_ready()
         problems: list[str] = []
-        for node in self.graph.shutdown_order():
-            if node in self._started:
-                problems += await self._shutdown(node)
+        for stage in self.graph.shutdown_stages():
+            for found in await asyncio.gather(*(self._shutdown_chain(chain) for chain in stage)):
+                problems += found
         self._started.clear()
         await self.metrics.shutdown()
         return problems
@@ -92,6 +93,9 @@ class Service:
             await node.component.start()
         except Exception as error:
             raise StartError(f'failed to start "{node.id}" {node.kind.singular}: {error or repr(error)}') from error
+
+    async def _shutdown_chain(self, chain: list[Node]) -> list[str]:
+        return [problem for node in chain if node in self._started for problem in await self._shutdown(node)]
 
     async def _shutdown(self, node: Node) -> list[str]:
         name = f'"{node.id}" {node.kind.singular}'

@@ -75,7 +75,12 @@ class Registry:
         if given is not None:
             return given
         module, _, attribute = self._places[kind][name].partition(":")
-        factory = getattr(import_module(module), attribute, None)
+        try:
+            factory = getattr(import_module(module), attribute, None)
+        except ImportError:
+            raise
+        except Exception as error:  # whatever a plug-in does when it is imported
+            raise ImportError(f"{module}: {type(error).__name__}: {error}") from error
         if not isinstance(factory, Factory) or factory.kind is not kind:
             raise ImportError(f"{module}:{attribute} is no factory of {kind.value}")
         self._given[kind, name] = factory

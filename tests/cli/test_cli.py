@@ -6,11 +6,15 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 from otel_tracead import __version__, cli
-from otel_tracead.cli import COMMANDS, invoke
+from otel_tracead.cli import COMMANDS, components, invoke
+from otel_tracead.component import Kind
+from otel_tracead.errors import TraceadError
+from otel_tracead.service import registry
 
 CONFIG = """\
 receivers:
@@ -136,6 +140,43 @@ def test_components_is_yaml_with_every_type(capsys: pytest.CaptureFixture[str]) 
     assert {"file", "debug", "otlp_grpc", "otlp_http", "zipkin"} <= {entry["name"] for entry in listing["exporters"]}
     assert listing["exporters"][0]["stability"] == {"traces": "beta"}
     assert listing["buildinfo"]["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyboardInterrupt(), "\nAborted.\n"),
+        (TraceadError("no model there"), "Error: no model there\n"),
+        (FileNotFoundError(2, "No such file or directory", "x.pb"), "Error: x.pb: No such file or directory\n"),
+        (KeyError("x"), "Error: KeyError: 'x' (for the traceback: otel-tracead --debug ...)\n"),
+    ],
+)
+def test_whatever_fails_is_one_line_and_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, message: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(components, "command", click.Command("components", callback=fail))
+    assert ran(capsys, "components") == (1, "", message)
+
+
+def test_output_that_nobody_reads_any_more_is_1_and_silent(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m otel_tracead components | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout in {"0\n", "1\n"}
+    assert done.stderr == ""
+
+
+def test_a_component_that_cannot_be_loaded_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {**registry.BUILT_IN, Kind.RECEIVER: {"broken": "otel_tracead.nowhere:FACTORY"}}
+    monkeypatch.setattr(registry.Registry.__init__, "__defaults__", ((), broken))
+    code, out, err = ran(capsys, "components")
+    assert code == 1
+    assert yaml.safe_load(out)["receivers"] == []
+    assert err == "Error: receiver \"broken\" cannot be loaded: No module named 'otel_tracead.nowhere'\n"
 
 
 def stage(arguments: list[str], folder: Path) -> "subprocess.Popen[str]":

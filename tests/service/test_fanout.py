@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from service_fakes import spans
 
 from otel_tracead.delivery import Consignment, Delivery
-from otel_tracead.errors import Backpressure, PermanentError
+from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError
 from otel_tracead.service.fanout import Fanout
 
 LOGGER = structlog.wrap_logger(structlog.testing.ReturnLogger(), processors=[])
@@ -81,12 +81,30 @@ async def test_what_one_can_never_take_is_not_the_loss_of_the_others(error: Exce
     assert delivery.holds == 0
 
 
-async def test_what_nobody_can_ever_take_is_said() -> None:
-    sinks = [Sink(PermanentError("broken")), Sink(PermanentError("broken too"))]
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (PermanentError("broken"), PermanentError),
+        (InvalidRequest("broken"), InvalidRequest),
+        (KeyError("broken"), PermanentError),
+    ],
+)
+async def test_what_nobody_can_ever_take_is_said(error: Exception, raised: type[Exception]) -> None:
+    sinks = [Sink(error), Sink(PermanentError("so is this"))]
     consignment, delivery = request()
-    with pytest.raises(PermanentError, match="broken"):
+    with pytest.raises(raised, match="broken"):
         await Fanout(sinks, LOGGER).consume(consignment)
     assert delivery.holds == 1
+
+
+async def test_what_turns_out_to_be_broken_later_is_given_up() -> None:
+    sinks = [Sink(Backpressure("filled in between", 0.001), PermanentError("broken")), Sink()]
+    fanout = Fanout(sinks, LOGGER)
+    consignment, delivery = request()
+    await fanout.consume(consignment)
+    assert await fanout.drain(5) == 0
+    assert delivery.holds == 0
+    fanout.admit(1)
 
 
 async def test_a_slow_sibling_stalls_nobody() -> None:

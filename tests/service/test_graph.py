@@ -1,3 +1,5 @@
+import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ from service_fakes import MINIMAL, Fake, House
 from otel_tracead.component import Kind
 from otel_tracead.errors import Backpressure, ConfigError
 from otel_tracead.service import running
-from otel_tracead.service.graph import Graph
+from otel_tracead.service.graph import Node
 from otel_tracead.service.uris import merge
 
 TWO_PIPELINES: dict[str, Any] = {
@@ -25,14 +27,14 @@ TWO_PIPELINES: dict[str, Any] = {
 }
 
 
-def names(graph: Graph, order: str) -> list[str]:
-    return [f"{node.id}@{node.pipeline or ''}".rstrip("@") for node in getattr(graph, order)()]
+def names(nodes: Iterable[Node]) -> list[str]:
+    return [f"{node.id}@{node.pipeline or ''}".rstrip("@") for node in nodes]
 
 
 async def test_receivers_and_exporters_are_shared_processors_are_not() -> None:
     house = House()
     async with running(TWO_PIPELINES, registry=house.registry) as service:
-        assert sorted(names(service.graph, "start_order")) == [
+        assert sorted(names(service.graph.start_order())) == [
             "ext", "ext/2", "in", "in/2", "out", "out/2", "step/2@traces", "step@traces", "step@traces/b",
         ]  # fmt: skip
         delivery = await house.get("receiver in").send(4)
@@ -47,15 +49,36 @@ async def test_receivers_and_exporters_are_shared_processors_are_not() -> None:
 async def test_start_is_against_the_flow_and_shutdown_with_it() -> None:
     house = House()
     async with running(TWO_PIPELINES, registry=house.registry) as service:
-        position = {name: index for index, name in enumerate(names(service.graph, "start_order"))}
+        position = {name: index for index, name in enumerate(names(service.graph.start_order()))}
         assert position["ext"] < position["ext/2"] < position["out"] < position["step/2@traces"]
         assert position["step/2@traces"] < position["step@traces"] < position["in"]
-        back = {name: index for index, name in enumerate(names(service.graph, "shutdown_order"))}
-        assert back["in"] < back["step@traces"] < back["step/2@traces"] < back["out"] < back["ext/2"] < back["ext"]
+        assert [[names(chain) for chain in stage] for stage in service.graph.shutdown_stages()] == [
+            [["in"], ["in/2"]],
+            [["step@traces", "step/2@traces"], ["step@traces/b"]],
+            [["out"], ["out/2"]],
+            [["ext/2", "ext"]],
+        ]
     starts = [line for line in house.log if line.startswith("start")]
     assert house.log[: len(starts) + 2] == [*starts, "ready extension ext", "ready extension ext/2"]
     assert house.log[len(starts) + 2 :][:2] == ["not ready extension ext", "not ready extension ext/2"]
-    assert [line.replace("stop", "start") for line in house.log if line.startswith("stop")] != starts
+    stops = [line.removeprefix("stop ") for line in house.log if line.startswith("stop")]
+    kinds = ["receiver"] * 2 + ["processor"] * 3 + ["exporter"] * 2 + ["extension"] * 2
+    assert [line.split()[0] for line in stops] == kinds
+
+
+async def test_an_exporter_that_waits_for_a_dead_backend_does_not_take_the_time_of_the_others() -> None:
+    house = House()
+    async with running(TWO_PIPELINES, registry=house.registry):
+        other = house.get("exporter out/2")
+        stopped = asyncio.Event()
+        waiting, stop_other = house.get("exporter out"), other.shutdown
+
+        async def stop_and_tell() -> None:
+            await stop_other()
+            stopped.set()
+
+        waiting.shutdown = stopped.wait  # type: ignore[method-assign, assignment]
+        other.shutdown = stop_and_tell  # type: ignore[method-assign]
 
 
 async def test_processors_work_in_the_order_of_the_list() -> None:
