@@ -81,7 +81,7 @@ def _marks(verdict: TraceVerdict, mode: Mode, spans: int) -> dict[int, bytes]:
     verdicts: Mapping[int, SpanVerdict] = verdict.spans
     if mode is Mode.ROOT:
         verdicts = {index: found for index, found in verdicts.items() if index == verdict.verdict_span}
-    marks = {index: _of_anomaly(found) for index, found in verdicts.items() if found.anomalous}
+    marks = {index: _of_anomaly(found) for index, found in verdicts.items() if found.anomalous} if verdicts else {}
     if mode is Mode.ALL:
         normal = encode_attribute("tracead.anomaly.detected", False)
         marks = dict.fromkeys(range(spans), normal) | marks

@@ -21,7 +21,7 @@ TIMEOUT = "timeout"
 _MAX_FAILED_ATTEMPTS = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Marked:
     """One trace with its verdict.
 

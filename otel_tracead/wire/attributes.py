@@ -5,6 +5,7 @@ Source: protobuf.dev/programming-guides/encoding; opentelemetry-proto, trace/v1/
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from struct import Struct
 
 import orjson
 
@@ -17,6 +18,8 @@ OWN_PREFIX = b"tracead."
 _ATTRIBUTES = 9
 _KEY = 1
 _TAG = b"\x4a"
+
+_DOUBLE = Struct("<d").pack
 
 _VARINT, _FIXED64, _LENGTH, _GROUP, _END_GROUP, _FIXED32 = range(6)
 
@@ -32,9 +35,16 @@ def encode_attribute(key: str, value: AttributeValue) -> bytes:
     """
     if isinstance(value, (str, bool)):  # few different ones, on many spans
         return _memoised(key, value)
-    if isinstance(value, (int, float)):
+    if isinstance(value, float):  # all different, on every trace
+        return _up_to_double(key) + _DOUBLE(value)
+    if isinstance(value, int):
         return _writer.attribute(_TAG, key, value)
     return _memoised(key, tuple(value))
+
+
+@lru_cache(maxsize=1 << 8)
+def _up_to_double(key: str) -> bytes:
+    return _writer.attribute(_TAG, key, 0.0)[:-8]
 
 
 @lru_cache(maxsize=1 << 12, typed=True)

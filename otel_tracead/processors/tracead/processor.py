@@ -84,6 +84,7 @@ class TraceadProcessor:
         self._empty = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._accepting = False
+        self._counters: dict[tuple[telemetry.Metric, tuple[str, ...]], telemetry.Counter] = {}
         self._observe()
 
     @property
@@ -244,9 +245,14 @@ class TraceadProcessor:
         self._latency = numbers.histogram(telemetry.RELEASE_LATENCY, name)
 
     def _add_up(self, tally: Tally) -> None:
-        for (metric, labels), amount in tally.items():
+        for row, amount in tally.items():
             if amount:
-                self._settings.telemetry.counter(metric, self._settings.id, *labels).add(amount)
+                counter = self._counters.get(row)
+                if counter is None:
+                    metric, labels = row
+                    counter = self._settings.telemetry.counter(metric, self._settings.id, *labels)
+                    self._counters[row] = counter
+                counter.add(amount)
 
 
 _NOTHING: Final = SpanBatch([])

@@ -9,7 +9,7 @@ from typing import Final
 from otel_tracead import telemetry
 from otel_tracead.detection.annotate import Mode, annotate_late, annotate_unscored
 from otel_tracead.detection.marking import ERROR, TIMEOUT, Marked, mark, mark_unscored
-from otel_tracead.detection.verdicts import Detector
+from otel_tracead.detection.verdicts import Detector, TraceVerdict
 from otel_tracead.processors.tracead.parcels import Parcel, left_out, pack, pack_loose
 from otel_tracead.telemetry import Metric
 from otel_tracead.traces.assembler import Invalid, Late
@@ -100,9 +100,7 @@ def is_kept(trace_id: bytes, percentage: float) -> bool:
 
 
 def _scored(marked: list[Marked], rules: Rules) -> Scored:
-    tally: Tally = Counter()
-    for trace in marked:
-        _count(trace, tally)
+    tally = _counted(marked)
     if rules.normal_percentage >= 100:
         return Scored(pack(marked), tally)
     going: list[Marked] = []
@@ -118,21 +116,29 @@ def _scored(marked: list[Marked], rules: Rules) -> Scored:
     return Scored(parcels, tally)
 
 
-def _count(marked: Marked, tally: Tally) -> None:
-    verdict = marked.verdict
-    if marked.spoofed:
-        tally[telemetry.SPANS_SPOOFED, ()] += marked.spoofed
-    if verdict.unknown_labels:
-        tally[telemetry.SPANS_UNKNOWN_LABEL, ()] += verdict.unknown_labels
+def _counted(marked: Sequence[Marked]) -> Tally:
+    tally: Tally = Counter()
+    scored = spoofed = 0
+    for one in marked:
+        verdict = one.verdict
+        spoofed += one.spoofed
+        if verdict.unscored is None:
+            scored += 1
+        if verdict.unscored is not None or verdict.anomalous or verdict.unknown_labels or not verdict.complete:
+            _count_unusual(verdict, tally)
+    tally[telemetry.TRACES_SCORED, ()] = scored
+    tally[telemetry.SPANS_SPOOFED, ()] = spoofed
+    return tally
+
+
+def _count_unusual(verdict: TraceVerdict, tally: Tally) -> None:
+    tally[telemetry.SPANS_UNKNOWN_LABEL, ()] += verdict.unknown_labels
     if not verdict.complete and verdict.unscored not in (ERROR, TIMEOUT):  # there nobody looked
         tally[telemetry.TRACES_INCOMPLETE, ()] += 1
     if verdict.unscored is not None:
         tally[telemetry.TRACES_UNSCORED, (verdict.unscored,)] += 1
-        return
-    tally[telemetry.TRACES_SCORED, ()] += 1
-    if not verdict.anomalous:
-        return
-    tally[telemetry.TRACES_ANOMALOUS, (verdict.level or "",)] += 1
-    for span in verdict.spans.values():
-        if span.anomalous:
-            tally[telemetry.SPANS_ANOMALOUS, (span.type or "",)] += 1
+    elif verdict.anomalous:
+        tally[telemetry.TRACES_ANOMALOUS, (verdict.level or "",)] += 1
+        for span in verdict.spans.values():
+            if span.anomalous:
+                tally[telemetry.SPANS_ANOMALOUS, (span.type or "",)] += 1
