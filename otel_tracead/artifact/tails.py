@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 STEP: Final = 0.25
 """Decades between two knots."""
-KNOTS: Final = 13
+KNOTS: Final = 17
 _BEYOND: Final = 3.0
 _FEWEST: Final = 8  # cases beyond the last knot
 _EXCESS: Final = 24  # cases from which the slope is estimated
@@ -83,6 +83,20 @@ def measure(x: Floats) -> tuple[Floats, float]:
     spread = max(float(knots[last] - knots[0]), 1e-3)
     slope = 1.0 / (np.log(10.0) * max(excess, 0.02 * spread, 1e-6))
     return knots, float(slope)
+
+
+def measure_rare(x: Floats) -> tuple[Floats, float]:
+    """Measure a statistic that is 0 but for rare cases: the share of cases, one more than were seen, and no slope."""
+    ordered = np.sort(x)[::-1]
+    n = len(ordered)
+    knots = np.full(KNOTS, np.inf)
+    for j in range(KNOTS):
+        # The smallest value that at most this share of cases reaches.
+        allowed = int(np.floor((n + 1) * 10.0 ** (-STEP * j))) - 1
+        if allowed < 0:
+            break
+        knots[j] = max(float(ordered[allowed]), 0.0) if allowed < n else 0.0
+    return knots, 0.0
 
 
 def single(x: Floats) -> Tails:

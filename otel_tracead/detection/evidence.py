@@ -20,7 +20,7 @@ from scipy.special import gammaincc
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
 from otel_tracead.detection import grammar
 from otel_tracead.detection.scorer import Surprise
-from otel_tracead.traces.dictionary import RARE_ID
+from otel_tracead.traces.dictionary import Dictionary
 from otel_tracead.traces.encoding import Events
 
 Ints = npt.NDArray[np.int64]
@@ -150,9 +150,19 @@ def strongest(events: Events, evidence: Evidence) -> Floats:
     return best
 
 
-def know(events: Events, ids: Ints, seen: npt.NDArray[np.bool_], base_seen: npt.NDArray[np.bool_]) -> tuple[Ints, ...]:
-    """Translate the events' labels by tables over `events.labels`: dictionary index, unseen, foreign `[m]` each."""
-    label = ids[events.label] if len(ids) else events.label
-    unseen = ~seen[events.label] if len(seen) else events.label.astype(np.bool_)
-    foreign = ~base_seen[events.label] if len(base_seen) else events.label.astype(np.bool_)
-    return np.where(unseen, RARE_ID, label), unseen, foreign
+def translate(events: Events, dictionary: Dictionary, center: Floats, scale: Floats) -> Known:
+    """Put *events* in terms of a model's dictionary and scales."""
+    labels = events.labels
+    ids = np.array([dictionary.index(label) for label in labels], np.int64)
+    seen = np.array([dictionary.knows(label) for label in labels], np.bool_)
+    ours = np.array([dictionary.knows_base(label) for label in labels], np.bool_)
+    if not len(events):
+        nothing = np.zeros(0, np.bool_)
+        return Known(np.zeros(0, np.int64), nothing, nothing, np.zeros(0))
+    label = ids[events.label]
+    return Known(
+        label=label,
+        unseen=~seen[events.label],
+        foreign=~ours[events.label],
+        scaled=scaled_times(events, label, center, scale),
+    )

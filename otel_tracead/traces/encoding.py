@@ -176,3 +176,74 @@ class Encoder:
         label = label.copy()
         label[calls] = len(labels) + index
         return label, [*labels, *named]
+
+
+def concatenate(parts: Sequence[Events]) -> Events:
+    """Join events of several encodings, with one table of labels, services and instances for all."""
+    tables: list[dict[str, int]] = [{}, {}, {}]
+    columns: list[list[Ints]] = [[], [], []]
+    callees: list[Ints] = []
+    parents: list[Ints] = []
+    offsets: list[Ints] = [np.zeros(1, np.int64)]
+    rows = 0
+    for part in parts:
+        for place, (names, column) in enumerate(
+            ((part.labels, part.label), (part.services, part.service), (part.instances, part.instance))
+        ):
+            table = tables[place]
+            translated = np.array([table.setdefault(name, len(table)) for name in names], np.int64)
+            columns[place].append(translated[column] if len(column) else column)
+            if place == 1:
+                callees.append(np.where(part.callee >= 0, translated[part.callee], -1) if len(column) else column)
+        parents.append(np.where(part.parent >= 0, part.parent + rows, -1))
+        offsets.append(part.offsets[1:] + rows)
+        rows += len(part)
+
+    def joined(name: str) -> Ints:
+        return np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0, np.int64)
+
+    return Events(
+        offsets=np.concatenate(offsets),
+        span=joined("span"),
+        label=np.concatenate(columns[0]) if parts else joined("label"),
+        self_us=joined("self_us").astype(np.float64),
+        duration_us=joined("duration_us").astype(np.float64),
+        start=joined("start"),
+        parent=np.concatenate(parents) if parts else joined("parent"),
+        service=np.concatenate(columns[1]) if parts else joined("service"),
+        instance=np.concatenate(columns[2]) if parts else joined("instance"),
+        callee=np.concatenate(callees) if parts else joined("callee"),
+        roots=joined("roots"),
+        orphans=joined("orphans"),
+        root=joined("root"),
+        labels=list(tables[0]),
+        services=list(tables[1]),
+        instances=list(tables[2]),
+    )
+
+
+def select(events: Events, traces: Ints) -> Events:
+    """Give the events of some traces, in the order of *traces*."""
+    lengths = np.diff(events.offsets)[traces]
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    shift = np.repeat(events.offsets[:-1][traces] - offsets[:-1], lengths)
+    rows = np.arange(offsets[-1]) + shift
+    parent = events.parent[rows]
+    return Events(
+        offsets=offsets.astype(np.int64),
+        span=events.span[rows],
+        label=events.label[rows],
+        self_us=events.self_us[rows],
+        duration_us=events.duration_us[rows],
+        start=events.start[rows],
+        parent=np.where(parent >= 0, parent - shift, -1),
+        service=events.service[rows],
+        instance=events.instance[rows],
+        callee=events.callee[rows],
+        roots=events.roots[traces],
+        orphans=events.orphans[traces],
+        root=events.root[traces],
+        labels=events.labels,
+        services=events.services,
+        instances=events.instances,
+    )

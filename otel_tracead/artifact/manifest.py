@@ -1,0 +1,97 @@
+"""The manifest of a model artifact: what it is, how it was made, and what must lie beside it."""
+
+import hashlib
+from typing import Any, Final
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from otel_tracead.errors import ArtifactError
+
+SCHEMA_VERSION: Final = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Labels(_Part):
+    """How spans are named; see `LabelTemplate`."""
+
+    template: str
+    patterns: tuple[str, ...]
+    callee: bool
+    order: str
+
+
+class Network(_Part):
+    """What `model.onnx` expects and gives."""
+
+    architecture: dict[str, int | str]
+    inputs: dict[str, list[str | int]]
+    outputs: list[str]
+    state: int = Field(gt=0, le=100_000)
+
+
+class ReportCard(_Part):
+    """What the detector's own check found, in numbers and in words."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+    figures: dict[str, float]
+    words: tuple[str, ...]
+
+
+class Manifest(_Part):
+    """`manifest.json` (contract, section 4)."""
+
+    schema_version: int
+    name: str = Field(min_length=1, max_length=200)
+    version: str = Field(min_length=1, max_length=200)
+    created: str
+    labels: Labels
+    network: Network
+    thresholds: dict[str, float]
+    training: dict[str, Any]
+    report_card: ReportCard
+    files: dict[str, str]
+    digest: str = ""
+
+    def sealed(self) -> "Manifest":
+        """Give the same manifest with the digest of itself."""
+        return self.model_copy(update={"digest": self._own_digest()})
+
+    def encode(self) -> bytes:
+        """Encode as JSON for people, the same bytes for the same content."""
+        return orjson.dumps(
+            self.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+        )
+
+    def _own_digest(self) -> str:
+        content = self.model_dump(mode="json", exclude={"digest"})
+        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def decode(content: bytes) -> Manifest:
+    """Decode and verify `manifest.json`.
+
+    Raises:
+        ArtifactError: it is no manifest of this schema, or its digest is not that of its content.
+    """
+    try:
+        raw = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise ArtifactError(f"manifest.json: not JSON: {error}") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"manifest.json: schema version {version!r}, but this otel-tracead reads {SCHEMA_VERSION}; train the model again"
+        )
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ArtifactError(f"manifest.json: {'::'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+    if manifest.digest != manifest._own_digest():  # noqa: SLF001 (its own class)
+        raise ArtifactError("manifest.json: its digest is not that of its content; it was changed after training")
+    return manifest

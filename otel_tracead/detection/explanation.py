@@ -1,0 +1,191 @@
+"""Which span is to blame, and in what words: from the evidence of one anomalous trace to its span verdicts.
+
+One anomaly marks one event: what merely follows from it (the calls after an extra one, the callers above an abort, the
+parents whose time contains a slow child) is left alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tracead.artifact.calibration import Calibration
+from otel_tracead.traces.dictionary import END, RARE_ID, Dictionary
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_NO_CALLER: Final = -3
+_NOTHING_BEFORE: Final = -2
+_LONGEST_GAP: Final = 3
+_LIKELY: Final = 0.05
+_BISECTIONS: Final = 40
+_TOP: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the rules of calls expect at one place.
+
+    Attributes:
+        rank: how many labels came more often there than the one that came.
+        probability: how often the one that came did.
+        expected: the labels that came most often there, best first (dictionary indices).
+    """
+
+    rank: int
+    probability: float
+    expected: tuple[int, ...]
+
+
+class Transitions:
+    """How often which label followed which under a caller; the same rows as `Calibration.transitions`."""
+
+    def __init__(self, calibration: Calibration, dictionary: Dictionary) -> None:
+        self._labels = dictionary.labels
+        self._after: dict[tuple[int, int], dict[int, int]] = defaultdict(dict)
+        for caller, before, came, count in calibration.transitions.tolist():
+            self._after[(caller, before)][came] = count
+
+    def expectation(self, caller: int, before: int, came: int) -> Expectation:
+        """Say what was expected under *caller* after *before* (-3 and -2 where there is none), and how *came* ranks."""
+        counts = self._after.get((caller, before), {})
+        total = sum(counts.values())
+        own = counts.get(came, 0)
+        ranked = sorted(counts, key=lambda label: (-counts[label], label))
+        rank = sum(1 for label in counts if counts[label] > own) if own else len(self._labels)
+        return Expectation(rank, own / total if total else 0.0, tuple(ranked[:_TOP]))
+
+    def gap(self, caller: int, before: int, came: int, later: set[int]) -> tuple[int, ...]:
+        """Find the shortest chain of usual calls that would make *came* usual: the calls that are missing.
+
+        A call that comes later under the same caller is not missing but out of order; then there is no chain.
+        """
+        frontier: list[tuple[int, ...]] = [()]
+        for _ in range(_LONGEST_GAP):
+            longer: list[tuple[int, ...]] = []
+            for chain in frontier:
+                counts = self._after.get((caller, chain[-1] if chain else before), {})
+                total = sum(counts.values())
+                for label in sorted(counts, key=lambda one: (-counts[one], one)):
+                    if label == 0 or label in later or counts[label] < _LIKELY * total:
+                        continue
+                    grown = (*chain, label)
+                    if came in self._after.get((caller, label), {}):
+                        return grown
+                    longer.append(grown)
+            frontier = longer[:50]
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class StructuralMark:
+    """One structural anomaly of a trace.
+
+    Attributes:
+        row: the event to blame.
+        expectation: what was expected there, by the rules of calls.
+        missing: labels that should have come (dictionary indices).
+    """
+
+    row: int
+    expectation: Expectation
+    missing: tuple[int, ...]
+
+
+def blame_steps(
+    new: list[tuple[int, int, int]], label: Ints, parent: Ints, transitions: Transitions
+) -> list[StructuralMark]:
+    """Find the events to blame for the new steps of one trace.
+
+    Args:
+        new: (caller row or -1, row of the call before or -1, row that came or -1 for the end) of each new step.
+        label: dictionary index of each event of the trace.
+        parent: row of each event's caller, -1 = none.
+        transitions: of the model.
+    """
+    children: dict[int, list[int]] = defaultdict(list)
+    for row, caller in enumerate(parent.tolist()):
+        children[caller].append(row)
+    strange = {came for _, _, came in new if came >= 0}
+    ended = {caller for caller, _, came in new if came < 0}
+    marks: dict[int, StructuralMark] = {}
+    done: set[int] = set()
+    # In order of the trace: the first new step of a caller's calls explains those after it.
+    for caller, before, came in sorted(new, key=lambda step: step[2] if step[2] >= 0 else len(label) + step[0]):
+        if caller in done or _below(caller, strange, parent):
+            continue
+        if came < 0 and caller >= 0 and _cut_below(caller, ended, children):
+            continue  # its last call was cut off, and that one is to blame
+        done.add(caller)
+        caller_label = int(label[caller]) if caller >= 0 else _NO_CALLER
+        before_label = int(label[before]) if before >= 0 else _NOTHING_BEFORE
+        came_label = int(label[came]) if came >= 0 else 0
+        later = {int(label[row]) for row in children[caller] if row > before}
+        expectation = transitions.expectation(caller_label, before_label, came_label)
+        missing = transitions.gap(caller_label, before_label, came_label, later) if came_label != RARE_ID else ()
+        if came < 0 or missing:
+            if came < 0 and not missing:
+                missing = tuple(one for one in expectation.expected[:1] if one)
+            row = caller if caller >= 0 else before if before >= 0 else max(came, 0)
+        else:
+            row = came
+        if row not in marks:
+            marks[row] = StructuralMark(row, expectation, missing)
+    return list(marks.values())
+
+
+def _below(row: int, strange: set[int], parent: Ints) -> bool:
+    """Whether *row* or a caller above it is itself new: then what it calls was never to be expected."""
+    while row >= 0:
+        if row in strange:
+            return True
+        row = int(parent[row])
+    return False
+
+
+def _cut_below(caller: int, ended: set[int], children: dict[int, list[int]]) -> bool:
+    row = caller
+    while children[row]:
+        row = children[row][-1]
+        if row in ended:
+            return True
+    return False
+
+
+def names(indices: tuple[int, ...], dictionary: Dictionary) -> tuple[str, ...]:
+    """Give the labels of dictionary indices; the end is `!0`."""
+    return tuple(dictionary.labels[index] if index else END for index in indices)
+
+
+def bound(strength: Callable[[float], float], low: float, high: float, wanted: float) -> float:
+    """Find the time between *low* and *high* (µs) from which on `strength(time)` reaches *wanted*; *strength* grows."""
+    if strength(low) >= wanted:
+        return low
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if strength(middle) >= wanted:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def mixture_median(mixture: npt.NDArray[np.float32]) -> float:
+    """Give the median of a mixture of logistic distributions (log weights, means, log scales in a row)."""
+    weight, mean, log_scale = np.split(mixture.astype(np.float64), 3)
+    low, high = float(mean.min()) - 1.0, float(mean.max()) + 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        below = float((np.exp(weight) / (1.0 + np.exp(-np.clip((middle - mean) / np.exp(log_scale), -60, 60)))).sum())
+        low, high = (middle, high) if below < 0.5 else (low, middle)
+    return (low + high) / 2
+
+
+def mixture_surprise(mixture: npt.NDArray[np.float32], scaled: float) -> float:
+    """Give -ln of the predicted probability of a time at least as long, as the network's own output has it."""
+    weight, mean, log_scale = np.split(mixture.astype(np.float64), 3)
+    return float(-np.logaddexp.reduce(weight - np.logaddexp(0.0, (scaled - mean) * np.exp(-log_scale))))

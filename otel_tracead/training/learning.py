@@ -1,0 +1,264 @@
+"""From the events of normal traces to everything that an artifact holds: dictionary, scales, network, calibration.
+
+Calibration is cross-fitted: the traffic is cut into blocks of time, each block is scored by a network that was fitted to
+the others, and all those scores together tell what normal looks like (conformal prediction, "CV+"). So every normal
+trace serves both purposes, and a drift between blocks is part of what is normal.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tracead.artifact import tails
+from otel_tracead.artifact.calibration import CHANNELS, Calibration
+from otel_tracead.artifact.tails import Tails
+from otel_tracead.detection import evidence, grammar
+from otel_tracead.detection.scorer import Scorer, Surprise
+from otel_tracead.errors import InputError
+from otel_tracead.traces import dictionary as dictionaries
+from otel_tracead.traces.dictionary import Dictionary
+from otel_tracead.traces.encoding import Events, select
+from otel_tracead.training import onnx_graph
+from otel_tracead.training.fit import Loss, Recipe, Sequenced, fit
+from otel_tracead.training.network import Architecture
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Progress = Callable[[str, float], None]
+
+FEWEST_TRACES = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningSettings:
+    """What may be chosen about learning.
+
+    Attributes:
+        max_labels: labels with an index of their own; the rest share one.
+        min_count: how often a label must come for that.
+        folds: blocks of time for cross-fitting.
+        held_out: share of the traces that only say when to stop.
+        budget: false-positive rate that the default threshold holds; decides how far the grammar looks back.
+        recipe: of the network.
+        sizes: of the network, by the names of `Architecture`.
+        device: `cpu` or `cuda`.
+    """
+
+    max_labels: int = 2000
+    min_count: int = 5
+    folds: int = 4
+    held_out: float = 0.1
+    budget: float = 0.01
+    recipe: Recipe = field(default_factory=Recipe)
+    sizes: dict[str, int] = field(default_factory=dict)
+    device: str = "cpu"
+
+
+@dataclass(slots=True)
+class Fold:
+    """One block of time, scored by a network that never saw it.
+
+    Attributes:
+        traces: which traces the block holds.
+        network: the bytes of that network.
+        loss: of the network on the traces that stopped it.
+    """
+
+    traces: Ints
+    network: bytes
+    loss: Loss
+
+
+@dataclass(slots=True)
+class Learned:
+    """Everything that was learned.
+
+    Attributes:
+        dictionary: the labels.
+        calibration: the numbers.
+        network: the bytes of `model.onnx`.
+        architecture: its sizes.
+        loss: of the final network on the traces that stopped it.
+        folds: the blocks with their networks, for an honest check.
+        strength: strongest evidence of each training trace, scored by its fold's network `[traces]`.
+        difference: the largest difference between PyTorch and ONNX Runtime that was found.
+    """
+
+    dictionary: Dictionary
+    calibration: Calibration
+    network: bytes
+    architecture: Architecture
+    loss: Loss
+    folds: list[Fold]
+    strength: Floats
+    difference: float
+
+
+def learn(events: Events, settings: LearningSettings, progress: Progress = lambda _what, _share: None) -> Learned:
+    """Learn from the events of normal traces.
+
+    Raises:
+        InputError: there are too few traces to learn from.
+    """
+    if events.traces < FEWEST_TRACES:
+        raise InputError(
+            f"--input: {events.traces} traces are too few to learn from (at least {FEWEST_TRACES}, better some thousands); "
+            "give more or longer files of normal traffic"
+        )
+    counts = Counter(dict(zip(range(len(events.labels)), np.bincount(events.label).tolist(), strict=False)))
+    dictionary = dictionaries.learn(
+        {events.labels[index]: count for index, count in counts.items() if count},
+        max_labels=settings.max_labels,
+        min_count=settings.min_count,
+    )
+    size = len(dictionary)
+    label = np.array([dictionary.index(name) for name in events.labels], np.int64)[events.label]
+    center, scale = scales(np.log10(1.0 + events.self_us), label, size)
+    known = evidence.translate(events, dictionary, center, scale)
+    data = Sequenced(known.label, known.scaled, events.offsets)
+    architecture = Architecture(labels=size, **settings.sizes)
+    folds, surprise = _cross_fit(events, data, architecture, settings, progress)
+    progress("fitting the model", 0.0)
+    everything = np.arange(events.traces)
+    network, loss, difference = _fit(
+        data, everything, architecture, settings, lambda share: progress("fitting the model", share)
+    )
+    rules, alone = grammar.learn(known.label, events.parent, events.offsets, labels=size, budget=0.1 * settings.budget)
+    draft = Calibration(
+        center=center,
+        scale=scale,
+        typical_us=_typical(events, known.label, size),
+        time_tails=tails.by_group(surprise.time[_event_positions(events)], known.label, size, fewest=100),
+        channel_tails=Tails(np.zeros((len(CHANNELS), tails.KNOTS)), np.ones(len(CHANNELS))),
+        trace_tail=Tails(np.zeros((1, tails.KNOTS)), np.ones(1)),
+        order=rules.order,
+        seen=rules.seen,
+        contexts=rules.contexts,
+        counts=rules.counts,
+        transitions=rules.transitions,
+    )
+    found = evidence.strongest(events, evidence.gather(events, known, surprise, draft))
+    found[evidence.STEP] = np.maximum(alone, _lone_labels(events, rules))
+    draft.channel_tails = _channel_tails(found)
+    strength = np.max([draft.channel_tails.strength(found[i], i) for i in range(len(CHANNELS))], axis=0)
+    draft.trace_tail = tails.single(strength)
+    return Learned(dictionary, draft, network, architecture, loss, folds, strength, difference)
+
+
+def scales(log_us: Floats, label: Ints, size: int) -> tuple[Floats, Floats]:
+    """Give the median of each label's log times and their robust standard deviation `[labels]` each."""
+    center = np.full(size, float(np.median(log_us)) if len(log_us) else 0.0)
+    scale = np.full(size, max(_spread(log_us), 0.05) if len(log_us) else 1.0)
+    order = np.argsort(label, kind="stable")
+    bounds = np.searchsorted(label[order], np.arange(size + 1))
+    for index in range(size):
+        own = log_us[order[bounds[index] : bounds[index + 1]]]
+        if len(own) >= 5:
+            center[index] = np.median(own)
+            scale[index] = max(_spread(own), 0.05)
+    return center, scale
+
+
+def _spread(x: Floats) -> float:
+    return float(1.4826 * np.median(np.abs(x - np.median(x))))
+
+
+def blocks_of_time(events: Events, folds: int) -> list[Ints]:
+    """Cut the traces into *folds* blocks by the time of their first event."""
+    first = np.minimum.reduceat(events.start, events.offsets[:-1])
+    return [np.sort(block) for block in np.array_split(np.argsort(first, kind="stable"), folds)]
+
+
+def _cross_fit(
+    events: Events, data: Sequenced, architecture: Architecture, settings: LearningSettings, progress: Progress
+) -> tuple[list[Fold], Surprise]:
+    folds: list[Fold] = []
+    positions = events.offsets + np.arange(events.traces + 1)
+    surprise = Surprise(np.zeros(positions[-1]), np.zeros(positions[-1]), positions)
+    blocks = blocks_of_time(events, settings.folds)
+    for number, block in enumerate(blocks):
+        what = f"cross-fitting, block {number + 1} of {len(blocks)}"
+        others = np.setdiff1d(np.arange(events.traces), block)
+        network, loss, _ = _fit(data, others, architecture, settings, lambda share, what=what: progress(what, share))
+        folds.append(Fold(block, network, loss))
+        part = select(events, block)
+        rows = np.concatenate([np.arange(events.offsets[t], events.offsets[t + 1]) for t in block])
+        own = Scorer(network, state=architecture.state, provider="cpu").surprise(
+            data.label[rows], data.scaled[rows], part.offsets
+        )
+        place = np.concatenate([np.arange(positions[t], positions[t + 1]) for t in block])
+        surprise.label[place], surprise.time[place] = own.label, own.time
+    return folds, surprise
+
+
+def _fit(
+    data: Sequenced,
+    traces: Ints,
+    architecture: Architecture,
+    settings: LearningSettings,
+    progress: Callable[[float], None],
+) -> tuple[bytes, Loss, float]:
+    random = np.random.default_rng(settings.recipe.seed)
+    shuffled = random.permutation(traces)
+    cut = max(1, int(len(traces) * settings.held_out))
+    network, loss = fit(
+        data, np.sort(shuffled[cut:]), np.sort(shuffled[:cut]), architecture, settings.recipe, progress, settings.device
+    )
+    encoded = onnx_graph.build({name: value.numpy() for name, value in network.state_dict().items()}, architecture)
+    return encoded, loss, onnx_graph.largest_difference(network, encoded, data, shuffled[:cut][:50])
+
+
+def _event_positions(events: Events) -> Ints:
+    return np.arange(len(events)) + events.trace
+
+
+def _typical(events: Events, label: Ints, size: int) -> Floats:
+    """Give the median duration of a trace by its first label, and of all traces at index 0."""
+    first = events.offsets[:-1]
+    end = np.maximum.reduceat(events.start / 1e3 + events.duration_us, first)
+    whole = end - np.minimum.reduceat(events.start / 1e3, first)
+    typical = np.zeros(size)
+    typical[0] = np.median(whole)
+    for index in np.unique(label[first]):
+        own = whole[label[first] == index]
+        if len(own) >= 5:
+            typical[index] = np.median(own)
+    return typical
+
+
+def _lone_labels(events: Events, rules: grammar.Grammar) -> Floats:
+    """Give how strong an unseen label would have spoken against each trace, had that trace been left out."""
+    pairs = np.unique(events.label * events.traces + events.trace)
+    label, trace = pairs // events.traces, pairs % events.traces
+    lone = np.bincount(label, minlength=len(events.labels))[label] == 1
+    strength = np.zeros(events.traces)
+    strength[trace[lone]] = np.log10(2.0 + rules.counts.sum())
+    return strength
+
+
+def _channel_tails(found: Floats) -> Tails:
+    knots, slopes = [], []
+    for channel in range(len(CHANNELS)):
+        measured = tails.measure_rare(found[channel]) if channel == evidence.STEP else tails.measure(found[channel])
+        knots.append(measured[0])
+        slopes.append(measured[1])
+    return Tails(np.array(knots), np.array(slopes))
+
+
+def summary(learned: Learned, events: Events, settings: LearningSettings) -> dict[str, object]:
+    """Give what the manifest keeps of the training."""
+    return {
+        "traces": events.traces,
+        "spans": len(events),
+        "labels": len(learned.dictionary) - 2,
+        "rare_labels": len(learned.dictionary.rare),
+        "services": sorted(events.services),
+        "folds": settings.folds,
+        "loss_label_nats": round(learned.loss.label, 4),
+        "loss_time_nats": round(learned.loss.time, 4),
+        "onnx_difference": learned.difference,
+        "recipe": asdict(settings.recipe),
+    }

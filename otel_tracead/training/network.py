@@ -1,0 +1,121 @@
+"""The multimodal LSTM in PyTorch (the paper's section on the multimodal model), and its losses.
+
+One LSTM layer reads labels, one reads response times; their outputs of the same step are joined in a third layer, which
+both heads share. The label head is a softmax over the next label. The time head predicts, given the next label too, a
+mixture of logistic distributions over the log of the next event's own work (the paper: a point, by squared error).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Sizes of the network; recorded in the manifest.
+
+    Attributes:
+        labels: size of the dictionary.
+        embedding: numbers a label.
+        label_units: width of the label LSTM.
+        time_units: width of the time LSTM.
+        joint_units: width of the joined layer.
+        head_units: hidden units of the time head.
+        components: logistic distributions in the mixture.
+    """
+
+    labels: int
+    embedding: int = 32
+    label_units: int = 64
+    time_units: int = 32
+    joint_units: int = 64
+    head_units: int = 48
+    components: int = 4
+
+    @property
+    def state(self) -> int:
+        """Width of the carried state: h and c of the three layers."""
+        return 2 * (self.label_units + self.time_units + self.joint_units)
+
+
+class Prediction(NamedTuple):
+    """What the network says of the next event at every step.
+
+    Attributes:
+        logits: of the next label `[batch, time, labels]`.
+        log_weight: of the mixture's components `[batch, time, components]`.
+        mean: likewise.
+        log_scale: likewise.
+    """
+
+    logits: Tensor
+    log_weight: Tensor
+    mean: Tensor
+    log_scale: Tensor
+
+
+class MultimodalLstm(nn.Module):
+    """Labels and times in, next label and next time out, many to many."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        self.embedding = nn.Embedding(a.labels, a.embedding)
+        self.label_lstm = nn.LSTM(a.embedding, a.label_units, batch_first=True)
+        self.time_lstm = nn.LSTM(1, a.time_units, batch_first=True)
+        self.joint_lstm = nn.LSTM(a.label_units + a.time_units, a.joint_units, batch_first=True)
+        self.label_head = nn.Linear(a.joint_units, a.labels)
+        self.next_embedding = nn.Embedding(a.labels, a.embedding)
+        self.time_hidden = nn.Linear(a.joint_units + a.embedding, a.head_units)
+        self.time_head = nn.Linear(a.head_units, 3 * a.components)
+        with torch.no_grad():
+            # Components start apart, narrow ones below and above the typical time.
+            self.time_head.bias[a.components : 2 * a.components] = torch.linspace(-1.0, 2.0, a.components)
+            self.time_head.bias[2 * a.components :] = -0.5
+
+    def forward(self, labels: Tensor, times: Tensor, following: Tensor) -> Prediction:
+        """Predict `following` from what came before.
+
+        Args:
+            labels: dictionary indices, `!0` first `[batch, time]`.
+            times: scaled log times `[batch, time]`.
+            following: the next labels `[batch, time]`.
+        """
+        by_label, _ = self.label_lstm(self.embedding(labels))
+        by_time, _ = self.time_lstm(times.clamp(-CLIP, CLIP).unsqueeze(-1))
+        joint, _ = self.joint_lstm(torch.cat((by_label, by_time), -1))
+        hidden = torch.tanh(self.time_hidden(torch.cat((joint, self.next_embedding(following)), -1)))
+        mixture = self.time_head(hidden)
+        k = self.architecture.components
+        return Prediction(
+            self.label_head(joint),
+            mixture[..., :k].log_softmax(-1),
+            mixture[..., k : 2 * k],
+            mixture[..., 2 * k :].clamp(LOG_SCALE_MIN, LOG_SCALE_MAX),
+        )
+
+
+CLIP = 4.0
+"""A surprising time must not decide what the network thinks of everything after it."""
+LOG_SCALE_MIN, LOG_SCALE_MAX = -5.0, 3.0
+
+
+def label_surprise(prediction: Prediction, following: Tensor) -> Tensor:
+    """Give -ln p of the labels that came `[batch, time]`."""
+    return functional.cross_entropy(prediction.logits.transpose(1, 2), following, reduction="none")
+
+
+def time_loss(prediction: Prediction, times: Tensor) -> Tensor:
+    """Give -ln of the predicted density at the times that came `[batch, time]`."""
+    x = (times.unsqueeze(-1) - prediction.mean) * torch.exp(-prediction.log_scale)
+    density = -x - 2 * functional.softplus(-x) - prediction.log_scale
+    return -(prediction.log_weight + density).logsumexp(-1)
+
+
+def time_surprise(prediction: Prediction, times: Tensor) -> Tensor:
+    """Give -ln of the predicted probability of a time at least as long `[batch, time]`."""
+    x = (times.unsqueeze(-1) - prediction.mean) * torch.exp(-prediction.log_scale)
+    return -(prediction.log_weight - functional.softplus(x)).logsumexp(-1)
