@@ -14,7 +14,8 @@ from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes
 
 _FIRST_LINE = 4 << 20  # a longer one is cut into elements
-_TOGETHER = 500  # spans of a Zipkin file make one batch
+_TOGETHER = 500  # spans of a Zipkin file make one batch, if they are not
+_TOGETHER_BYTES = 1 << 20  # larger together
 
 _OTLP, _JAEGER, _ZIPKIN_SPAN, _ZIPKIN_LIST, _OTHER_LIST = "OTLP", "Jaeger", "Zipkin span", "Zipkin", "list"
 _OTLP_KEYS = frozenset(
@@ -36,7 +37,8 @@ def read(stream: BufferedReader, envelopes: Envelopes) -> Iterator[tuple[int, Sp
         number, first = number + first.endswith(b"\n"), stream.readline(_FIRST_LINE)
     if not first:
         raise FileProblem("the file is empty; was it written to its end?", line=number)
-    kind = _kind_of_line(first, number)
+    whole = len(first) < _FIRST_LINE or first.endswith(b"\n")
+    kind = _kind_of_line(first, number) if whole else None
     if kind in (_OTLP, _JAEGER, _ZIPKIN_SPAN, _ZIPKIN_LIST):
         parts: Iterator[tuple[int, str, bytes]] = _lines(stream, kind, number, first)
     else:
@@ -110,13 +112,15 @@ def _parsed(element: Element) -> Any:
 
 def _batches(parts: Iterator[tuple[int, str, bytes]], envelopes: Envelopes) -> Iterator[tuple[int, SpanBatch]]:
     waiting: list[tuple[int, bytes]] = []
+    size = 0
     try:
         for line, kind, raw in parts:
             if kind == _ZIPKIN_SPAN:
                 waiting.append((line, raw))
-                if len(waiting) < _TOGETHER:
+                size += len(raw)
+                if len(waiting) < _TOGETHER and size < _TOGETHER_BYTES:
                     continue
-                together, waiting = waiting, []
+                together, waiting, size = waiting, [], 0
                 yield from _zipkin_spans(together, envelopes)
             else:
                 yield line, _decoded(line, kind, raw, envelopes)

@@ -20,7 +20,7 @@ from otel_tracead.wire._writer import delimited, string_attribute
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 _EVENT_OF_CONTRIB = re.compile(r"([^|]*)\|(\{.*\})\|([0-9]{1,10})", re.DOTALL)
 _EVENT_OF_SPEC = re.compile(r'"(?:[^"\\]|\\.)*": ?\{.*\}', re.DOTALL)
-_LATEST = (1 << 64) // 1000  # microseconds that still fit 64 bits as nanoseconds
+_END_OF_TIME = (1 << 64) // 1000 + 1  # the first microsecond whose nanoseconds need more than 64 bits
 
 _Object = dict[str, Any]
 EnvelopeKey = tuple[tuple[tuple[str, str], ...], str, str]
@@ -222,7 +222,7 @@ def _links(tags: dict[str, str]) -> Iterable[bytes]:
 
 
 def _times(span: _Object) -> list[bytes]:
-    start, duration = _number(span, "timestamp", _LATEST) * 1000, _number(span, "duration", _LATEST) * 1000
+    start, duration = _number(span, "timestamp", _END_OF_TIME) * 1000, _number(span, "duration", _END_OF_TIME) * 1000
     parts = []
     if start:
         parts.append(b"\x39" + start.to_bytes(8, "little"))
@@ -268,7 +268,7 @@ def _event(annotation: object) -> bytes:
     for key in ("timestamp", "value"):
         if annotation.get(key) is None:
             raise _at(key, "missing")
-    microseconds = _number(annotation, "timestamp", _LATEST)
+    microseconds = _number(annotation, "timestamp", _END_OF_TIME)
     name, attributes, dropped = _event_parts(_text(annotation["value"]))
     parts = [b"\x09" + (microseconds * 1000).to_bytes(8, "little")] if microseconds else []
     parts.append(delimited(b"\x12", name.encode()))

@@ -159,4 +159,9 @@ def _strip_tags(origin: bytes, prefix: bytes) -> bytes:
     if not tags or not any(key.startswith(text) for key in tags):
         return origin
     document["tags"] = {key: value for key, value in tags.items() if not key.startswith(text)}
-    return orjson.dumps(document)
+    return compact_json(document)
+
+
+def compact_json(document: object) -> bytes:
+    """Print JSON that will be held for a while: what orjson gives keeps some KiB more than it needs."""
+    return bytes(memoryview(orjson.dumps(document)))

@@ -18,7 +18,7 @@ from otel_tracead.wire.batch import Envelope, SpanBatch, group
 from otel_tracead.wire.otlp import Envelopes
 
 _KINDS = {"internal": 1} | {kind.lower(): number for kind, number in names.KINDS.items()}
-_LATEST = (1 << 64) // 1000  # microseconds that still fit 64 bits as nanoseconds
+_END_OF_TIME = (1 << 64) // 1000 + 1  # the first microsecond whose nanoseconds need more than 64 bits
 
 _Object = dict[str, Any]
 
@@ -132,8 +132,8 @@ def _span(span: _Object, resources: dict[str, bytes], envelopes: Envelopes) -> t
     else:
         resource = resources.get(_at("processID", text, span.get("processID") or ""), b"")
     envelope = envelopes.intern(resource, _scope(tags))
-    start = _at("startTime", integer, span.get("startTime"), 0, _LATEST) * 1000
-    end = start + _at("duration", integer, span.get("duration") or 0, 0, _LATEST) * 1000
+    start = _at("startTime", integer, span.get("startTime"), 0, _END_OF_TIME) * 1000
+    end = start + _at("duration", integer, span.get("duration") or 0, 0, _END_OF_TIME) * 1000
     name = _at("operationName", text, span.get("operationName") or "")
     parts = [delimited(b"\x0a", trace_id), delimited(b"\x12", _at("spanID", _id, span.get("spanID"), 8))]
     state = tags.pop(names.TRACE_STATE, "")
@@ -214,7 +214,7 @@ def _status(tags: dict[str, Any]) -> bytes:
 
 def _event(log: object) -> bytes:
     found = _object(log)
-    time = _at("timestamp", integer, found.get("timestamp"), 0, _LATEST) * 1000
+    time = _at("timestamp", integer, found.get("timestamp"), 0, _END_OF_TIME) * 1000
     fields = dict(_each(found, "fields", _tag))
     key = next((key for key in ("event", "message") if type(fields.get(key)) is str), None)
     parts = [b"\x09" + time.to_bytes(8, "little")]

@@ -15,7 +15,7 @@ from otel_tracead.wire import _writer
 from otel_tracead.wire import _zipkin_reader as reader
 from otel_tracead.wire import _zipkin_writer as writer
 from otel_tracead.wire._json_reader import Broken, describe
-from otel_tracead.wire.attributes import OWN_PREFIX
+from otel_tracead.wire.attributes import OWN_PREFIX, compact_json
 from otel_tracead.wire.batch import Envelope, SpanBatch, TranslatedSpan
 from otel_tracead.wire.otlp import Envelopes, text
 
@@ -44,7 +44,7 @@ def decode_spans(body: bytes, envelopes: Envelopes) -> SpanBatch:
         except Broken as broken:
             broken.path.append(index)
             raise InvalidRequest(f"not a valid Zipkin v2 span: {broken}") from broken
-        known.setdefault(key, []).append(TranslatedSpan(encoded, orjson.dumps(span)))
+        known.setdefault(key, []).append(TranslatedSpan(encoded, compact_json(span)))
     return SpanBatch([(_envelope(key, envelopes), spans) for key, spans in known.items()])
 
 
