@@ -22,6 +22,8 @@ def _check(config: TraceadConfig, settings: Settings) -> list[str]:
         load(config, settings.base)
     except ArtifactError as error:
         problems.append(f"model: {error}")
+    except RuntimeError as error:
+        problems.append(f"execution_provider: {error}")
     record = None if config.record is None else settings.base / config.record
     if record is not None and record.exists() and not record.is_dir():
         problems.append(f"record: {record} is not a folder")

@@ -32,16 +32,19 @@ def load(config: TraceadConfig, base: Path) -> Detector:
 
     Raises:
         ArtifactError: there is no such model, or it is refused.
+        RuntimeError: CUDA was asked for and does not work.
     """
     folder = find_model(config.model, base)
-    from otel_tracead.detection.detector import load_detector
+    from otel_tracead.detection.detector import DetectionSettings, load_detector
 
     return load_detector(
         folder,
+        settings=DetectionSettings(
+            false_positive_rate=config.detection.false_positive_rate,
+            unknown_labels=config.unknown_labels,
+            top_k=config.detection.top_k,
+            confidence=config.detection.confidence,
+        ),
         execution_provider=config.execution_provider,
-        false_positive_rate=config.detection.false_positive_rate,
-        top_k=config.detection.top_k,
-        confidence=config.detection.confidence,
-        unknown_labels=config.unknown_labels,
         require_report_card=config.require_report_card,
     )

@@ -4,11 +4,12 @@ import pytest
 
 from otel_tracead.component import Kind, Settings
 from otel_tracead.detection.annotate import Mode
+from otel_tracead.detection.detector import DetectionSettings
 from otel_tracead.errors import ArtifactError, ConfigError
 from otel_tracead.processors import tracead
 from otel_tracead.processors.tracead import FACTORY
 from otel_tracead.processors.tracead.config import TraceadConfig
-from otel_tracead.processors.tracead.model import find_model
+from otel_tracead.processors.tracead.model import find_model, load
 from otel_tracead.processors.tracead.processor import TraceadProcessor
 from otel_tracead.service.problems import validate
 from otel_tracead.traces.release import ReleasePolicy
@@ -136,12 +137,38 @@ def test_validate_reports_a_missing_model_and_a_record_that_is_no_folder(tmp_pat
     assert record == f"record: {tmp_path / 'file'} is not a folder"
 
 
-def test_validate_reports_a_model_that_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [(ArtifactError("checksum"), "model: checksum"), (RuntimeError("no CUDA"), "execution_provider: no CUDA")],
+)
+def test_validate_reports_a_model_that_is_refused(tmp_path, monkeypatch, error, problem):
     def load(config, base):
-        raise ArtifactError(f"{base}: checksum")
+        raise error
 
     monkeypatch.setattr(tracead, "load", load)
-    assert FACTORY.check(decode({"record": "new"}), settings(tmp_path)) == [f"model: {tmp_path}: checksum"]
+    assert FACTORY.check(decode({"record": "new"}), settings(tmp_path)) == [problem]
+
+
+def test_a_good_configuration_has_no_problems(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracead, "load", lambda *_: object())
+    assert FACTORY.check(decode({"record": "new"}), settings(tmp_path)) == []
+
+
+def test_the_detector_gets_what_the_user_wrote(tmp_path, monkeypatch):
+    called = {}
+    monkeypatch.setattr(
+        "otel_tracead.detection.detector.load_detector", lambda path, **kw: called.update(kw, path=path)
+    )
+    (tmp_path / "mine").mkdir()
+    detection = {"false_positive_rate": 0.1, "top_k": 3, "confidence": 0.9}
+    body = {"model": "mine", "detection": detection, "unknown_labels": 0.5, "require_report_card": False}
+    load(decode(body | {"execution_provider": "cpu"}), tmp_path)
+    assert called == {
+        "path": tmp_path / "mine",
+        "settings": DetectionSettings(false_positive_rate=0.1, unknown_labels=0.5, top_k=3, confidence=0.9),
+        "execution_provider": "cpu",
+        "require_report_card": False,
+    }
 
 
 def test_the_factory_builds_a_processor_between_two_others(tmp_path):
