@@ -31,11 +31,13 @@ class FileSender:
         Raises:
             OSError: it cannot be opened; says which.
         """
+        thread = ThreadPoolExecutor(1, thread_name_prefix="file-exporter")
         try:
-            self._file.open()
+            await asyncio.get_running_loop().run_in_executor(thread, self._file.open)
         except OSError as error:
+            thread.shutdown()
             raise OSError(error.errno, f"cannot write to {self._path}: {error.strerror}") from error
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="file-exporter")
+        self._thread = thread
 
     async def send(self, batch: SpanBatch) -> None:
         """Write *batch* (see `otel_tracead.exporting.Sender`).

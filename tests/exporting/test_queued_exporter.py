@@ -1,0 +1,405 @@
+"""The exporterhelper with a clock of its own: no test here waits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from pydantic import ValidationError
+from structlog.testing import capture_logs
+
+from otel_tracead.component import Component, Kind, Settings
+from otel_tracead.delivery import Consignment, Delivery
+from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError, TooLarge
+from otel_tracead.exporting import ExporterConfig, QueuedExporter
+from otel_tracead.telemetry import (
+    EXPORTER_ENQUEUE_FAILED,
+    EXPORTER_FAILED,
+    EXPORTER_IN_FLIGHT,
+    EXPORTER_QUEUE_CAPACITY,
+    EXPORTER_QUEUE_SIZE,
+    EXPORTER_RETRIES,
+    EXPORTER_SENT,
+    Telemetry,
+)
+from otel_tracead.testing import RecordingSender
+from otel_tracead.wire.batch import Envelope, SpanBatch
+
+ENVELOPE = Envelope(b"", b"", {})
+
+
+def spans(*names: str) -> SpanBatch:
+    return SpanBatch([(ENVELOPE, [name.encode() for name in names])])
+
+
+class Bench:
+    """An exporter on a bench: its sender, its clock, its receipts."""
+
+    def __init__(self, written: dict | None = None, random: float = 0.5) -> None:
+        self.telemetry = Telemetry()
+        self.sender = RecordingSender()
+        self.time = 0.0
+        self.waits: list[float] = []
+        self.settled: list[str] = []
+        self.exporter = QueuedExporter(
+            Settings(id="out", kind=Kind.EXPORTER, telemetry=self.telemetry),
+            ExporterConfig.model_validate(written or {}),
+            self.sender,
+            sleep=self.sleep,
+            now=lambda: self.time,
+            random=lambda: random,
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(round(seconds, 6))
+        self.time += seconds
+        await asyncio.sleep(0)
+
+    def consignment(self, *names: str) -> Consignment:
+        delivery = Delivery(lambda: self.settled.append("+".join(names)))
+        return Consignment(spans(*names), ((delivery, 1),))
+
+    async def put(self, *names: str) -> None:
+        self.exporter.admit(len(names))
+        await self.exporter.consume(self.consignment(*names))
+
+    def value(self, metric, *labels: str) -> float:
+        return self.telemetry.value(metric, "out", *labels)
+
+    @property
+    def delivered(self) -> list[str]:
+        return [span.decode() for span in self.sender.spans]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("that never happened")
+
+
+@pytest.fixture
+def bench():
+    started: list[Bench] = []
+
+    async def make(written: dict | None = None, random: float = 0.5) -> Bench:
+        bench = Bench(written, random)
+        await bench.exporter.start()
+        started.append(bench)
+        return bench
+
+    return make
+
+
+Make = Callable[..., Awaitable[Bench]]
+
+
+async def test_delivers_once_and_settles_once(bench: Make) -> None:
+    one = await bench()
+    assert isinstance(one.exporter, Component)
+    await one.put("a", "b")
+    await one.put("c")
+    await one.exporter.shutdown()
+    assert sorted(one.delivered) == ["a", "b", "c"]
+    assert sorted(one.settled) == ["a+b", "c"]
+    assert one.value(EXPORTER_SENT) == 3
+    assert (one.exporter.undelivered, one.sender.running) == (0, False)
+    await one.exporter.shutdown()
+
+
+async def test_backs_off_as_the_collector_does(bench: Make) -> None:
+    one = await bench()
+    one.sender.failures += [RetryableError("away")] * 7
+    await one.put("a")
+    await until(lambda: one.settled)
+    assert one.waits == [5, 7.5, 11.25, 16.875, 25.3125, 30, 30]
+    assert one.delivered == ["a"]
+    assert one.value(EXPORTER_RETRIES) == 7
+    await one.exporter.shutdown()
+
+
+@pytest.mark.parametrize(("random", "first"), [(0.0, 2.5), (1.0, 7.5)])
+async def test_waits_are_spread(bench: Make, random: float, first: float) -> None:
+    one = await bench(random=random)
+    one.sender.failures.append(RetryableError("away"))
+    await one.put("a")
+    await until(lambda: one.settled)
+    assert one.waits == [first]
+    await one.exporter.shutdown()
+
+
+async def test_waits_at_least_as_long_as_the_backend_asks_for(bench: Make) -> None:
+    one = await bench()
+    one.sender.failures += [RetryableError("busy", retry_after=60.0), RetryableError("busy", retry_after=0.1)]
+    await one.put("a")
+    await until(lambda: one.settled)
+    assert one.waits == [60, 7.5]
+    await one.exporter.shutdown()
+
+
+async def test_gives_up_only_where_a_limit_says_so(bench: Make) -> None:
+    forever = await bench()
+    forever.sender.failures += [RetryableError("away")] * 1000
+    limited = await bench({"retry_on_failure": {"max_elapsed_time": "20s"}})
+    limited.sender.failures += [RetryableError("away")] * 1000
+    for one in (forever, limited):
+        await one.put("a", "b")
+        await until(lambda one=one: one.settled)
+    assert (forever.delivered, sum(forever.waits) > 20_000) == (["a", "b"], True)
+    assert (limited.delivered, limited.waits) == ([], [5, 7.5])
+    assert limited.value(EXPORTER_FAILED) == 2
+    for one in (forever, limited):
+        await one.exporter.shutdown()
+
+
+async def test_permanent_errors_drop_count_and_settle(bench: Make) -> None:
+    one = await bench()
+    one.sender.failures += [PermanentError("never"), None]
+    with capture_logs() as logs:
+        await one.put("a", "b")
+        await until(lambda: one.settled)
+        one.sender.failures.append(PermanentError("never"))
+        await one.put("c")
+        await until(lambda: len(one.settled) == 2)
+        await one.put("d")
+        await one.exporter.shutdown()
+    assert [entry["spans"] for entry in logs if entry["event"] == "spans given up"] == [2]
+    assert len(one.sender.attempts) == 3
+    assert one.delivered in (["c"], ["d"])
+    assert one.value(EXPORTER_FAILED) + one.value(EXPORTER_SENT) == 4
+    assert one.value(EXPORTER_RETRIES) == 0
+
+
+class Poisoned(RecordingSender):
+    """Refuses every batch with a span whose name begins with `bad`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    async def send(self, batch: SpanBatch) -> None:
+        await super().send(batch)
+        if any(span.startswith(b"bad") for _, span in batch):
+            self.batches.pop()
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [InvalidRequest("no"), TooLarge("too much"), ValueError("a bug")])
+async def test_only_the_poisonous_spans_are_dropped(bench: Make, error: Exception) -> None:
+    one = await bench()
+    one.exporter._sender = one.sender = Poisoned(error)
+    names = [f"good{number}" for number in range(100)]
+    names[17:17] = ["bad1"]
+    names[80:80] = ["bad2"]
+    await one.put(*names)
+    await until(lambda: one.settled)
+    assert sorted(one.delivered) == sorted(name for name in names if name.startswith("good"))
+    assert one.value(EXPORTER_FAILED) == 2
+    assert one.value(EXPORTER_SENT) == 100
+    assert len(one.settled) == 1
+    assert len(one.sender.attempts) < 40
+    await one.exporter.shutdown()
+
+
+async def test_a_backend_that_refuses_everything_is_not_asked_about_everything(bench: Make) -> None:
+    one = await bench()
+    one.exporter._sender = one.sender = Poisoned(InvalidRequest("no"))
+    await one.put(*["bad"] * 10_000)
+    await until(lambda: one.settled)
+    assert len(one.sender.attempts) < 2100
+    assert one.value(EXPORTER_FAILED) == 10_000
+    await one.exporter.shutdown()
+
+
+async def test_errors_of_the_system_are_tried_again(bench: Make) -> None:
+    one = await bench()
+    one.sender.failures += [OSError("disk full"), ConnectionResetError("gone"), TimeoutError()]
+    await one.put("a")
+    await until(lambda: one.settled)
+    assert one.delivered == ["a"]
+    await one.exporter.shutdown()
+
+
+async def test_an_attempt_that_takes_too_long_is_tried_again(bench: Make) -> None:
+    one = await bench({"timeout": "10ms"})
+    one.sender.gate.clear()
+    await one.put("a")
+    await until(lambda: one.waits)
+    one.sender.gate.set()
+    await until(lambda: one.settled)
+    assert one.delivered == ["a"]
+    await one.exporter.shutdown()
+
+
+async def test_without_retry_a_failed_request_is_given_up(bench: Make) -> None:
+    one = await bench({"retry_on_failure": {"enabled": False}})
+    one.sender.failures.append(RetryableError("away"))
+    await one.put("a")
+    await until(lambda: one.settled)
+    assert (one.delivered, one.value(EXPORTER_FAILED)) == ([], 1)
+    await one.exporter.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("queue", "fits"),
+    [
+        ({"queue_size": 2}, 2),
+        ({"queue_size": 5, "sizer": "items"}, 2),
+        ({"queue_size": 17, "sizer": "bytes"}, 2),
+        ({"queue_size": 1, "sizer": "items"}, 1),
+    ],
+)
+async def test_a_full_queue_refuses_and_loses_nothing(bench: Make, queue: dict, fits: int) -> None:
+    one = await bench({"sending_queue": {**queue, "num_consumers": 1}})
+    one.sender.gate.clear()
+    for _ in range(fits):
+        await one.put("aaaa", "bbbb")
+    refused = one.consignment("cccc", "dddd")
+    with pytest.raises(Backpressure, match="sending queue is full"):
+        await one.exporter.consume(refused)
+    if queue.get("sizer") != "bytes":
+        with pytest.raises(Backpressure):
+            one.exporter.admit(2)
+    assert one.value(EXPORTER_ENQUEUE_FAILED) >= 2
+    assert refused.holds
+    assert one.value(EXPORTER_QUEUE_CAPACITY, "traces") == queue["queue_size"]
+    await until(lambda: one.value(EXPORTER_IN_FLIGHT) == 1)
+    assert one.value(EXPORTER_QUEUE_SIZE, "traces") > 0
+    one.sender.gate.set()
+    await until(lambda: len(one.settled) == fits)
+    await one.exporter.consume(refused)
+    await one.exporter.shutdown()
+    assert len(one.delivered) == 2 * fits + 2
+    assert one.value(EXPORTER_QUEUE_SIZE, "traces") == 0
+
+
+async def test_block_on_overflow_waits_for_room(bench: Make) -> None:
+    one = await bench({"sending_queue": {"queue_size": 1, "block_on_overflow": True}})
+    one.sender.gate.clear()
+    await one.put("a")
+    waiting = [asyncio.create_task(one.put(name)) for name in "bcd"]
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in waiting)
+    one.sender.gate.set()
+    await asyncio.gather(*waiting)
+    await one.exporter.shutdown()
+    assert sorted(one.delivered) == ["a", "b", "c", "d"]
+
+
+async def test_without_a_queue_consume_returns_once_it_was_sent(bench: Make) -> None:
+    one = await bench({"sending_queue": {"enabled": False}})
+    one.sender.failures.append(RetryableError("away"))
+    await one.put("a")
+    assert (one.delivered, one.settled, one.waits) == (["a"], ["a"], [5])
+    await one.exporter.shutdown()
+
+
+async def test_without_queue_and_retry_a_failure_goes_back_to_the_sender(bench: Make) -> None:
+    one = await bench({"sending_queue": {"enabled": False}, "retry_on_failure": {"enabled": False}})
+    one.sender.failures.append(RetryableError("away", retry_after=3))
+    consignment = one.consignment("a")
+    with pytest.raises(Backpressure) as caught:
+        await one.exporter.consume(consignment)
+    assert caught.value.retry_after == 3
+    assert consignment.holds
+    assert one.value(EXPORTER_FAILED) == 0
+    await one.exporter.consume(consignment)
+    assert one.settled == ["a"]
+    await one.exporter.shutdown()
+
+
+async def test_requests_are_joined_to_min_size_and_cut_to_max_size(bench: Make) -> None:
+    batch = {"flush_timeout": "1h", "min_size": 4, "max_size": 4}
+    one = await bench({"sending_queue": {"batch": batch}})
+    for names in (("a",), ("b", "c"), ("d", "e", "f")):
+        await one.put(*names)
+    await until(lambda: len(one.settled) == 3)
+    assert [len(attempt) for attempt in one.sender.attempts] == [4, 2]
+    assert one.delivered == ["a", "b", "c", "d", "e", "f"]
+    await one.put("g")  # waits for more until the shutdown
+    await asyncio.sleep(0.01)
+    await one.exporter.shutdown()
+    assert one.delivered[-1] == "g"
+    assert sorted(one.settled) == ["a", "b+c", "d+e+f", "g"]
+
+
+async def test_a_batch_waits_no_longer_than_flush_timeout(bench: Make) -> None:
+    one = await bench({"sending_queue": {"batch": {"flush_timeout": "10ms", "min_size": 10, "sizer": "bytes"}}})
+    await one.put("a")
+    await until(lambda: one.settled)
+    await one.put("bbbbbbbbbb")
+    await until(lambda: len(one.settled) == 2)
+    await one.exporter.shutdown()
+
+
+async def test_shutdown_keeps_trying_within_its_time(bench: Make) -> None:
+    one = await bench({"sending_queue": {"num_consumers": 2}})
+    one.sender.failures += [RetryableError("away")] * 5
+    for name in "abcdef":
+        await one.put(name)
+    await one.exporter.shutdown()
+    assert sorted(one.delivered) == list("abcdef")
+    assert one.exporter.undelivered == 0
+    assert max(one.waits) <= 7.5
+    with pytest.raises(Backpressure, match="shutting down"):
+        one.exporter.admit(1)
+    with pytest.raises(Backpressure, match="shutting down"):
+        await one.exporter.consume(one.consignment("g"))
+
+
+@pytest.mark.parametrize("batch", [None, {"min_size": 2, "max_size": 2}])
+async def test_what_is_left_after_that_is_counted_and_not_settled(bench: Make, batch: dict | None) -> None:
+    one = await bench({"sending_queue": {"num_consumers": 2, "batch": batch} if batch else {"num_consumers": 2}})
+    one.exporter.drain_timeout = 0.05
+    one.sender.gate.clear()
+    for _ in range(5):
+        await one.put("a", "b", "c")
+    await one.exporter.shutdown()
+    assert one.exporter.undelivered == 15
+    assert one.value(EXPORTER_FAILED) == 15
+    assert one.settled == []
+    assert not one.sender.running
+
+
+async def test_a_wait_between_attempts_does_not_hold_the_shutdown_up() -> None:
+    sender = RecordingSender()
+    exporter = QueuedExporter(Settings(id="out", kind=Kind.EXPORTER), ExporterConfig(), sender)
+    await exporter.start()
+    sender.failures.append(RetryableError("away", retry_after=3600))
+    await exporter.consume(Consignment(spans("a")))
+    await until(lambda: sender.attempts)
+    async with asyncio.timeout(1):
+        await exporter.shutdown()
+    assert sender.spans == [b"a"]
+
+
+async def test_shutdown_without_start() -> None:
+    one = Bench()
+    await one.put("a")
+    await one.exporter.shutdown()
+    assert one.exporter.undelivered == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"sending_queue": {"storage": "file_storage"}},
+        {"sending_queue": {"wait_for_result": True}},
+        {"sending_queue": {"queue_size": 0}},
+        {"sending_queue": {"enabled": False, "batch": {}}},
+        {"sending_queue": {"batch": {"min_size": 10, "max_size": 5}}},
+        {"sending_queue": {"batch": {"sizer": "requests"}}},
+        {"retry_on_failure": {"randomization_factor": 1.5}},
+        {"retry_on_failure": {"multiplier": 0.5}},
+        {"timeout": 5},
+    ],
+)
+def test_what_is_not_implemented_or_wrong_is_refused(written: dict) -> None:
+    with pytest.raises(ValidationError):
+        ExporterConfig.model_validate(written)
+
+
+def test_empty_sections_are_their_defaults() -> None:
+    config = ExporterConfig.model_validate({"sending_queue": {"batch": None}, "retry_on_failure": None})
+    assert config.sending_queue.batch is not None
+    assert config.retry_on_failure.max_elapsed_time == 0
