@@ -87,11 +87,6 @@ class TraceadProcessor:
         self._counters: dict[tuple[telemetry.Metric, tuple[str, ...]], telemetry.Counter] = {}
         self._observe()
 
-    @property
-    def judging(self) -> Judging | None:
-        """Where the detector is, between start and shutdown."""
-        return self._judging
-
     async def start(self) -> None:
         """Load the model and start to work.
 
