@@ -156,7 +156,7 @@ async def test_a_hanging_detector_is_passed_by_until_it_comes_back():
         assert stage.detector.batches == [1]
         assert stage.value(telemetry.TRACES_UNSCORED, "timeout") == stage.value(telemetry.SCORING_FAILURES) == 2
         stage.detector.gate.set()
-        await asyncio.sleep(0.05)
+        await until(lambda: not stage.processor._judging._thread.busy)
         await stage.send(encoded(3, 1, name="3"))
         await until(lambda: len(stage.backend.got) == 3)
         assert by_name(stage)["3"]["trace.anomalous"] is False
