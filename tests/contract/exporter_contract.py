@@ -13,6 +13,7 @@ from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure
 from otel_tracead.telemetry import EXPORTER_FAILED, EXPORTER_RETRIES, EXPORTER_SENT, Telemetry
 from otel_tracead.wire.batch import Envelope, SpanBatch
+from tests.contract.receiver_contract import until
 
 ENVELOPE = Envelope(b"", b"", {"service.name": "shop"})
 FAST = {"initial_interval": "20ms", "max_interval": "50ms"}
@@ -85,9 +86,7 @@ class Running:
         await self.exporter.consume(Consignment(batch(*names), ((delivery, 1),)))
 
     async def until_settled(self, count: int) -> None:
-        async with asyncio.timeout(10):
-            while len(self.settled) < count:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(self.settled) >= count)
 
     @property
     def names(self) -> list[str]:
@@ -156,7 +155,9 @@ class ExporterContract:
         await running.until_settled(1)
         assert running.names == ["a"]
         assert running.value(EXPORTER_RETRIES) == 3
-        gaps = [later - earlier for earlier, later in zip(running.backend.times, running.backend.times[1:], strict=False)]
+        gaps = [
+            later - earlier for earlier, later in zip(running.backend.times, running.backend.times[1:], strict=False)
+        ]
         assert min(gaps) >= 0.009
 
     async def test_waits_as_long_as_the_backend_asks(self, running: Running) -> None:
@@ -188,9 +189,7 @@ class ExporterContract:
     async def test_a_backend_that_is_away_is_waited_for(self, running: Running) -> None:
         await running.backend.stop()
         await running.put("a")
-        async with asyncio.timeout(10):
-            while running.value(EXPORTER_RETRIES) < 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: running.value(EXPORTER_RETRIES) >= 2)
         assert running.settled == []
         await running.backend.start()
         await running.until_settled(1)

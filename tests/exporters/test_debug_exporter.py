@@ -1,14 +1,14 @@
 import pytest
 import structlog
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from otel_tracead_exporters.debug import FACTORY, DebugConfig
+from otel_tracead_exporters.debug.sender import Sampling
 from pydantic import ValidationError
 
 from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.wire.attributes import append_attributes, encode_attribute
 from otel_tracead.wire.batch import Envelope, SpanBatch
-from otel_tracead_exporters.debug import FACTORY, DebugConfig
-from otel_tracead_exporters.debug.sender import Sampling
 
 
 def marked() -> SpanBatch:
@@ -26,7 +26,9 @@ def marked() -> SpanBatch:
 async def export(batches: int, **written) -> list[dict]:
     logs = structlog.testing.LogCapture()
     logger = structlog.wrap_logger(structlog.testing.ReturnLogger(), processors=[logs])
-    exporter = FACTORY.build(DebugConfig.model_validate(written), Settings(id="debug", kind=Kind.EXPORTER, logger=logger), None)
+    exporter = FACTORY.build(
+        DebugConfig.model_validate(written), Settings(id="debug", kind=Kind.EXPORTER, logger=logger), None
+    )
     await exporter.start()
     for _ in range(batches):
         exporter.admit(2)
@@ -54,7 +56,14 @@ async def test_normal_is_a_line_a_span() -> None:
 
 async def test_detailed_is_everything() -> None:
     text = (await export(1, verbosity="detailed"))[1]["event"]
-    for part in ("service.name: shop", "Trace ID       : 0000", "SPAN_KIND_SERVER", "k: v\\n", "Event #0: event", "Link #0"):
+    for part in (
+        "service.name: shop",
+        "Trace ID       : 0000",
+        "SPAN_KIND_SERVER",
+        "k: v\\n",
+        "Event #0: event",
+        "Link #0",
+    ):
         assert part in text
     assert "\x1b" not in text
 

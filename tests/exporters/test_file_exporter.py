@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from otel_tracead_exporters.file import FACTORY, FileConfig
+from otel_tracead_exporters.file.config import RotationConfig
+from otel_tracead_exporters.file.rotating import RotatingFile
 from pydantic import ValidationError
 
 from otel_tracead.component import Kind, Settings
@@ -15,9 +18,6 @@ from otel_tracead.delivery import Consignment
 from otel_tracead.telemetry import EXPORTER_RETRIES, EXPORTER_SENT
 from otel_tracead.wire.files import read_file
 from otel_tracead.wire.otlp import encode_request
-from otel_tracead_exporters.file import FACTORY, FileConfig
-from otel_tracead_exporters.file.config import RotationConfig
-from otel_tracead_exporters.file.rotating import RotatingFile
 from tests.contract.exporter_contract import batch
 from tests.exporters.backends import names_of
 
@@ -47,7 +47,9 @@ async def test_json_is_one_request_a_line(tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
     settings = await export(path, batch("a", "b"), batch("c"))
     lines = path.read_bytes().splitlines()
-    names = [[span["name"] for span in json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]] for line in lines]
+    names = [
+        [span["name"] for span in json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]] for line in lines
+    ]
     assert names == [["a", "b"], ["c"]]
     assert settings.telemetry.value(EXPORTER_SENT, "file") == 3
     assert path.stat().st_mode & 0o777 == 0o600
@@ -88,7 +90,7 @@ async def test_begins_anew_unless_told_to_append(tmp_path: Path) -> None:
 
 async def test_a_path_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "traces.jsonl"
-    with pytest.raises(OSError, match="cannot write to .*missing/traces.jsonl: No such file"):
+    with pytest.raises(OSError, match=r"cannot write to .*missing/traces.jsonl: No such file"):
         await export(path)
 
 
@@ -115,9 +117,7 @@ def test_rotation_keeps_everything_and_forgets_the_oldest(tmp_path: Path) -> Non
     (tmp_path / "traces-notes.jsonl").write_text("mine")
     (tmp_path / "traces-xxxx-xx-xxTxx-xx-xx.xxx.jsonl").write_text("mine too")
     now = datetime(2026, 1, 31, 23, 59, 59, 1000, tzinfo=UTC)
-    file = RotatingFile(
-        path, append=False, rotation=RotationConfig(max_megabytes=1, max_backups=2), now=lambda: now
-    )
+    file = RotatingFile(path, append=False, rotation=RotationConfig(max_megabytes=1, max_backups=2), now=lambda: now)
     file.open()
     message = b"x" * 600_000
     for _ in range(5):
@@ -132,9 +132,7 @@ def test_rotation_keeps_everything_and_forgets_the_oldest(tmp_path: Path) -> Non
 def test_rotation_by_age_and_a_message_larger_than_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "traces"
     time = [datetime(2026, 1, 1, tzinfo=UTC)]
-    file = RotatingFile(
-        path, append=False, rotation=RotationConfig(max_megabytes=1, max_days=2), now=lambda: time[0]
-    )
+    file = RotatingFile(path, append=False, rotation=RotationConfig(max_megabytes=1, max_days=2), now=lambda: time[0])
     file.open()
     for _ in range(5):
         file.write(b"x" * 2_000_000)

@@ -1,9 +1,9 @@
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from otel_tracead_exporters.otlp_grpc import FACTORY, OtlpGrpcConfig
 from pydantic import ValidationError
 
 from otel_tracead.telemetry import EXPORTER_REJECTED
-from otel_tracead_exporters.otlp_grpc import FACTORY, OtlpGrpcConfig
 from tests.contract.exporter_contract import ExporterContract, Running
 from tests.exporters.backends import GrpcBackend
 

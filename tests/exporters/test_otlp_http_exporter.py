@@ -1,10 +1,10 @@
 import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from otel_tracead_exporters.otlp_http import FACTORY, OtlpHttpConfig
 from pydantic import ValidationError
 
 from otel_tracead.telemetry import EXPORTER_REJECTED
-from otel_tracead_exporters.otlp_http import FACTORY, OtlpHttpConfig
 from tests.contract.exporter_contract import ExporterContract, Running
 from tests.exporters.backends import HttpBackend
 

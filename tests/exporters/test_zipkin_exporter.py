@@ -1,7 +1,7 @@
 import pytest
+from otel_tracead_exporters.zipkin import FACTORY, ZipkinConfig
 from pydantic import ValidationError
 
-from otel_tracead_exporters.zipkin import FACTORY, ZipkinConfig
 from tests.contract.exporter_contract import ExporterContract, Refusal, Running
 from tests.exporters.backends import HttpBackend
 

@@ -35,9 +35,7 @@ def otlp_json(spans: int, name: str = "operation") -> bytes:
     listed = [{**span, "spanId": f"{number + 1:016x}"} for number in range(spans)]
     scope_spans = [{"scope": {"name": "test"}, "spans": listed}]
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
-    return json.dumps(
-        {"resourceSpans": [{"resource": resource, "scopeSpans": scope_spans}] if spans else []}
-    ).encode()
+    return json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": scope_spans}] if spans else []}).encode()
 
 
 def zipkin(spans: int, name: str = "operation") -> bytes:

@@ -1,5 +1,7 @@
 import gzip
+import tracemalloc
 import zlib
+from contextlib import suppress
 
 import pytest
 import zstandard
@@ -37,10 +39,8 @@ def test_what_was_packed_comes_out(body: bytes, case: tuple[str, int]) -> None:
 
 @given(st.binary(max_size=200), st.sampled_from(sorted(FORMS)))
 def test_anything_else_is_an_invalid_request(body: bytes, encoding: str) -> None:
-    try:
+    with suppress(InvalidRequest):
         decompress(encoding, body, 10_000)
-    except InvalidRequest:
-        pass
 
 
 @given(st.binary(min_size=1, max_size=300), st.sampled_from(CASES), st.data())
@@ -53,8 +53,6 @@ def test_a_part_is_refused(body: bytes, case: tuple[str, int], data: st.DataObje
 
 @pytest.mark.parametrize("encoding", FORMS)
 def test_a_bomb_is_stopped_within_bounds(encoding: str) -> None:
-    import tracemalloc
-
     for form in FORMS[encoding]:
         bomb = form(bytes(100 << 20))
         assert len(bomb) < 1 << 20

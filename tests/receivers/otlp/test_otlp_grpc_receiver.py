@@ -1,12 +1,10 @@
-import asyncio
-
 import grpc
 import grpc.aio
 import pytest
 
 from otel_tracead.receivers.otlp import FACTORY, OtlpReceiverConfig
 from otel_tracead.wire.rpc_status import RpcStatus
-from tests.contract.receiver_contract import ReceiverContract, Reply, Running
+from tests.contract.receiver_contract import ReceiverContract, Reply, Running, until
 from tests.receivers import samples
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -43,11 +41,15 @@ class TestOtlpGrpcReceiver(ReceiverContract):
                 details = dict(error.trailing_metadata()).get("grpc-status-details-bin")
                 status = RpcStatus.decode(details) if details else None
                 if status is not None:
-                    assert status.code == error.code().value[0]
-                    assert "/etc" not in status.message
+                    self.check(status, error.code().value[0])
                 return Reply(error.code().name, status.retry_after if status else None)
             assert response == b""
             return Reply("OK")
+
+    @staticmethod
+    def check(status: RpcStatus, code: int) -> None:
+        assert status.code == code
+        assert "/etc" not in status.message
 
     async def test_a_body_that_is_not_in_its_encoding_is_refused(self, running):
         pytest.skip("gRPC's client compresses by itself; what the server makes of a broken stream is gRPC's")
@@ -67,8 +69,5 @@ class TestOtlpGrpcReceiver(ReceiverContract):
             with pytest.raises(grpc.aio.AioRpcError):
                 await channel.unary_unary(METHOD)(self.body(2), timeout=0.1)
         running.consumer.gate.set()
-        for _ in range(100):
-            if running.consumer.spans:
-                break
-            await asyncio.sleep(0.01)
+        await until(lambda: len(running.consumer.spans) > 0)
         assert len(running.consumer.spans) == 2

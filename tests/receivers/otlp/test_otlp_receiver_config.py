@@ -23,7 +23,13 @@ def test_without_a_protocol_there_is_nothing_to_do(written: dict) -> None:
 
 @pytest.mark.parametrize(
     "grpc",
-    [{"endpoint": "x"}, {"max_recv_msg_size_mib": 0}, {"compression": "gzip"}, {"tls": {"cert_file": "a"}}, {"tls": {}}],
+    [
+        {"endpoint": "x"},
+        {"max_recv_msg_size_mib": 0},
+        {"compression": "gzip"},
+        {"tls": {"cert_file": "a"}},
+        {"tls": {}},
+    ],
 )
 def test_what_is_wrong_is_refused(grpc: dict) -> None:
     with pytest.raises(ValidationError):

@@ -1,0 +1,93 @@
+"""TLS and mTLS between our own exporters and receivers, with certificates made on the spot."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+from otel_tracead_exporters import otlp_grpc, otlp_http
+from otel_tracead_exporters import zipkin as zipkin_exporter
+from pydantic import ValidationError
+
+from otel_tracead.component import Kind, Settings
+from otel_tracead.delivery import Consignment
+from otel_tracead.receivers import otlp, zipkin
+from otel_tracead.testing import RecordingConsumer
+from otel_tracead.tls import ClientTls, ServerTls
+from tests.contract.exporter_contract import batch
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+    for name in ("server", "client"):
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+                *("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", "-subj", f"/CN={name}"),
+                *("-addext", "subjectAltName=DNS:localhost,DNS:other.test,IP:127.0.0.1"),
+            ],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+    return folder
+
+
+async def through(receiver_tls: dict, exporter_tls: dict, protocol: str) -> int:
+    """Send two spans through; give how many arrived within a second."""
+    consumer = RecordingConsumer()
+    settings = Settings(id="x", kind=Kind.RECEIVER)
+    endpoint = {"endpoint": "127.0.0.1:0", "tls": receiver_tls}
+    if protocol == "zipkin":
+        receiver = zipkin.FACTORY.build(zipkin.ZipkinReceiverConfig.model_validate(endpoint), settings, consumer)
+    else:
+        written = {"protocols": {protocol: endpoint}}
+        receiver = otlp.FACTORY.build(otlp.OtlpReceiverConfig.model_validate(written), settings, consumer)
+    await receiver.start()
+    port = next(iter(receiver.ports.values()))
+    factory, target = {
+        "grpc": (otlp_grpc.FACTORY, f"127.0.0.1:{port}"),
+        "http": (otlp_http.FACTORY, f"https://127.0.0.1:{port}"),
+        "zipkin": (zipkin_exporter.FACTORY, f"https://127.0.0.1:{port}/api/v2/spans"),
+    }[protocol]
+    written = {"endpoint": target, "tls": exporter_tls, "retry_on_failure": {"enabled": False}}
+    exporter = factory.build(factory.config.model_validate(written), Settings(id="y", kind=Kind.EXPORTER), None)
+    await exporter.start()
+    await exporter.consume(Consignment(batch("a", "b")))
+    await exporter.shutdown()
+    await receiver.shutdown()
+    await asyncio.sleep(0)
+    return len(consumer.spans)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http", "zipkin"])
+async def test_who_may_talk_to_whom(certificates: Path, protocol: str) -> None:
+    server = {"cert_file": str(certificates / "server.pem"), "key_file": str(certificates / "server.key")}
+    knows_server = {"ca_file": str(certificates / "server.pem")}
+    client = {"cert_file": str(certificates / "client.pem"), "key_file": str(certificates / "client.key")}
+    mutual = {**server, "client_ca_file": str(certificates / "client.pem")}
+    assert await through(server, knows_server, protocol) == 2
+    assert await through(server, {**knows_server, "server_name_override": "other.test"}, protocol) == 2
+    assert await through(server, {**knows_server, "server_name_override": "evil.test"}, protocol) == 0
+    assert await through(server, {}, protocol) == 0
+    assert await through(mutual, {**knows_server, **client}, protocol) == 2
+    assert await through(mutual, knows_server, protocol) == 0
+    if protocol != "grpc":
+        assert await through({**server, "min_version": "1.3"}, {"insecure_skip_verify": True}, protocol) == 2
+
+
+async def test_a_missing_certificate_stops_the_start(tmp_path: Path) -> None:
+    missing = {"cert_file": str(tmp_path / "none.pem"), "key_file": str(tmp_path / "none.key")}
+    for protocol in ("grpc", "http"):
+        with pytest.raises(OSError, match="No such file"):
+            await through(missing, {}, protocol)
+
+
+@pytest.mark.parametrize(
+    "written", [{"cert_file": "a"}, {"min_version": "1.1"}, {"cipher_suites": []}, {"key_pem": "x"}]
+)
+def test_what_is_not_implemented_is_refused(written: dict) -> None:
+    for model in (ServerTls, ClientTls):
+        with pytest.raises(ValidationError):
+            model.model_validate(written)
