@@ -9,7 +9,7 @@ import orjson
 from otel_tracead.errors import InvalidRequest
 from otel_tracead.wire import jaeger, otlp_json, zipkin
 from otel_tracead.wire._json_scan import Element, ElementScanner, ScanError
-from otel_tracead.wire._sources import LIMIT, FileProblem, NoTraces
+from otel_tracead.wire._sources import DAMAGE, LIMIT, FileProblem, NoTraces
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes
 
@@ -124,7 +124,7 @@ def _batches(parts: Iterator[tuple[int, str, bytes]], envelopes: Envelopes) -> I
                 yield from _zipkin_spans(together, envelopes)
             else:
                 yield line, _decoded(line, kind, raw, envelopes)
-    except FileProblem:
+    except (FileProblem, OSError, *DAMAGE):
         yield from _zipkin_spans(waiting, envelopes)  # they came before the problem
         raise
     yield from _zipkin_spans(waiting, envelopes)

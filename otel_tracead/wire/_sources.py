@@ -62,7 +62,7 @@ def open_source(path: Path) -> io.BufferedReader:
 
 def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
     with gzip.GzipFile(fileobj=file) as unzipped:
-        while chunk := unzipped.read(_CHUNK):
+        while chunk := unzipped.read1(_CHUNK):  # not `read`, which forgets what came before an error
             yield chunk
 
 

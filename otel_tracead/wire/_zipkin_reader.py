@@ -37,14 +37,15 @@ def read_span(span: object) -> tuple[EnvelopeKey, bytes]:
         raise Broken(f"expected an object, not {describe(span)}")
     tags = _tags(_optional(span, "tags", dict))
     parts = _ids(span)
-    key = _envelope(_endpoint(span, "localEndpoint"), tags)
+    local, remote = _endpoint(span, "localEndpoint"), _endpoint(span, "remoteEndpoint")
+    key = _envelope(local, tags)
     name = _optional(span, "name", str)
     if name:
         parts.append(delimited(b"\x2a", name.encode()))
     parts += (_state(tags), _kind(span, tags), _status(tags), *_links(tags), *_dropped(tags))
     parts += _times(span)
     parts += [string_attribute(b"\x4a", tag, value) for tag, value in tags.items()]
-    parts += _endpoints(span, tags)
+    parts += _endpoints(local, remote, tags)
     for flag, attribute in (("shared", names.SHARED), ("debug", names.DEBUG)):
         if _optional(span, flag, bool):
             parts.append(_writer.attribute(b"\x4a", attribute, True))
@@ -233,8 +234,7 @@ def _times(span: _Object) -> list[bytes]:
     return parts
 
 
-def _endpoints(span: _Object, tags: dict[str, str]) -> list[bytes]:
-    local, remote = _endpoint(span, "localEndpoint"), _endpoint(span, "remoteEndpoint")
+def _endpoints(local: _Object, remote: _Object, tags: dict[str, str]) -> list[bytes]:
     attributes: tuple[tuple[str, str | int], ...] = (
         (names.HOST_IP, local["ip"]),
         (names.HOST_PORT, local["port"]),

@@ -1,6 +1,7 @@
 """Trace files: every format, in pieces; damaged, cut and foreign files."""
 
 import gzip
+import hashlib
 import struct
 import tracemalloc
 import zlib
@@ -172,6 +173,18 @@ def test_what_came_before_the_damage_is_given(tmp_path):
 def test_broken_and_foreign_files(content, message, tmp_path):
     with pytest.raises(InputError, match=message):
         list(read_file(_write(tmp_path, "a.jsonl", content)))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gz", "zst"])
+def test_zipkin_spans_before_the_damage_are_given(compress, tmp_path):
+    names = (hashlib.sha256(b"%d" % number).hexdigest() for number in range(4000))
+    content = compress(b"\n".join(orjson.dumps({**SPAN, "name": name}) for name in names))
+    path = _write(tmp_path, "a.jsonl", content[: len(content) * 9 // 10])
+    sizes = []
+    with pytest.raises(InputError, match=r"a\.jsonl:\d+: damaged or cut after here"):
+        sizes.extend(len(batch) for _, batch in read_file(path))
+    assert sum(sizes) > 3000
+    assert sizes[-1] < 500
 
 
 def test_files_that_cannot_be_opened(tmp_path):

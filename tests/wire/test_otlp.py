@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -23,6 +23,7 @@ def _delimited(tag: int, payload: bytes) -> bytes:
 
 
 @given(st.lists(st.tuples(st.lists(some.spans, min_size=1, max_size=3), *[some.unknown_fields] * 4), max_size=3))
+@settings(max_examples=30)
 def test_decode_then_encode_is_the_identity_with_unknown_fields_at_each_level(parts):
     body = b""
     for index, (spans, of_span, of_scope, of_resource, in_resource) in enumerate(parts):
@@ -36,6 +37,7 @@ def test_decode_then_encode_is_the_identity_with_unknown_fields_at_each_level(pa
 
 
 @given(some.requests)
+@settings(max_examples=30)
 def test_each_span_keeps_its_bytes_resource_and_scope(request_):
     envelopes = Envelopes()
     expected = Counter()
@@ -58,6 +60,7 @@ def test_each_span_keeps_its_bytes_resource_and_scope(request_):
 
 
 @given(st.binary(max_size=40) | some.requests.map(lambda request: request.SerializeToString()), st.data())
+@settings(max_examples=30)
 def test_broken_bodies_raise_invalid_request_only(body, data):
     cut = data.draw(st.integers(0, len(body)))
     for broken in (body, body[:cut], body[:cut] + b"\xff" + body[cut:]):

@@ -4,7 +4,7 @@ import gzip
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -31,6 +31,7 @@ def _canonical(encoded: bytes) -> bytes:
 
 
 @given(some.requests)
+@settings(max_examples=30)
 def test_encode_then_decode_keeps_everything_that_json_can_carry(request_):
     batch = otlp.decode_request(request_.SerializeToString(), Envelopes())
     again = decode_request(encode_request(batch), Envelopes())

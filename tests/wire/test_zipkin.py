@@ -2,7 +2,7 @@
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
@@ -376,6 +376,7 @@ def test_any_object_goes_out_as_it_came_in_and_its_translation_is_valid(spans):
 
 
 @given(some.requests)
+@settings(max_examples=30)
 def test_any_otlp_becomes_json_that_zipkin_would_take(request_):
     batch = otlp.decode_request(request_.SerializeToString(), Envelopes())
     again = decode_spans(encode_spans(batch), Envelopes())
