@@ -30,10 +30,10 @@ class Recipe:
         seed: of everything random.
     """
 
-    epochs: int = 12
+    epochs: int = 8
     fewest_steps: int = 1500
-    batch: int = 64
-    learning_rate: float = 4e-3
+    batch: int = 24
+    learning_rate: float = 6e-3
     patience: int = 4
     unknown_share: float = 0.003
     longest: int = 512

@@ -49,7 +49,7 @@ class LearningSettings:
 
     max_labels: int = 2000
     min_count: int = 5
-    folds: int = 4
+    folds: int = 3
     held_out: float = 0.1
     budget: float = 0.01
     recipe: Recipe = field(default_factory=Recipe)

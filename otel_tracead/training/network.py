@@ -28,11 +28,11 @@ class Architecture:
     """
 
     labels: int
-    embedding: int = 32
-    label_units: int = 64
-    time_units: int = 32
-    joint_units: int = 64
-    head_units: int = 48
+    embedding: int = 16
+    label_units: int = 32
+    time_units: int = 16
+    joint_units: int = 48
+    head_units: int = 32
     components: int = 4
 
     @property

@@ -1,0 +1,107 @@
+"""The YAML of `train --config`: `labels`, `model`, `training`, `calibration`."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from otel_tracead.errors import ConfigError
+from otel_tracead.traces.labels import DEFAULT_PATTERNS, DEFAULT_TEMPLATE, LabelTemplate
+from otel_tracead.traces.sequences import Order
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class LabelsSection(_Section):
+    """How spans are named, and which names are learned."""
+
+    template: str = DEFAULT_TEMPLATE
+    patterns: list[str] = list(DEFAULT_PATTERNS)
+    callee: bool = True
+    order: Literal["tree", "start"] = "tree"
+    max_labels: Positive = 2000
+    min_count: Positive = 5
+
+
+class ModelSection(_Section):
+    """The name of the model, and the sizes of its network."""
+
+    name: str | None = None
+    version: str | None = None
+    embedding: Positive | None = None
+    label_units: Positive | None = None
+    time_units: Positive | None = None
+    joint_units: Positive | None = None
+    head_units: Positive | None = None
+    components: Positive | None = None
+
+
+class TrainingSection(_Section):
+    """How the network is fitted."""
+
+    epochs: Positive | None = None
+    fewest_steps: Positive | None = None
+    batch: Positive | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    patience: Positive | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=2, le=20)] = 3
+    max_spans: Positive = 4_000_000
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class CalibrationSection(_Section):
+    """What the thresholds are calibrated to."""
+
+    false_positive_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+
+
+class TrainConfig(_Section):
+    """Everything that `train --config` may say."""
+
+    labels: LabelsSection = LabelsSection()
+    model: ModelSection = ModelSection()
+    training: TrainingSection = TrainingSection()
+    calibration: CalibrationSection = CalibrationSection()
+
+    def template(self) -> LabelTemplate:
+        """Give the label template.
+
+        Raises:
+            ValueError: it cannot be used; says why.
+        """
+        return LabelTemplate(self.labels.template, tuple(self.labels.patterns), self.labels.callee)
+
+    def order(self) -> Order:
+        """Give the order of events."""
+        return Order(self.labels.order)
+
+
+def load(path: Path | None) -> TrainConfig:
+    """Read the YAML in *path*, or give the defaults.
+
+    Raises:
+        ConfigError: it is no YAML, or something in it cannot be used; names every problem with its path.
+    """
+    if path is None:
+        return TrainConfig()
+    try:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror or error}"]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not YAML: {error}"]) from error
+    try:
+        config = TrainConfig.model_validate(raw or {})
+        config.template()
+    except ValidationError as error:
+        problems = [f"{path}: {'::'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+        raise ConfigError(problems) from error
+    except ValueError as error:
+        raise ConfigError([f"{path}: {error}"]) from error
+    return config

@@ -1,0 +1,152 @@
+"""Trains a model: files in, artifact out, with a report card of what the detector's own check found."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from otel_tracead.artifact import folder as artifacts
+from otel_tracead.artifact.manifest import SCHEMA_VERSION, Labels, Manifest, Network, ReportCard
+from otel_tracead.detection.check import CheckResult, conclude, try_out
+from otel_tracead.detection.detector import DetectionSettings, ModelDetector
+from otel_tracead.detection.scorer import DETAILS, SURPRISES, Scorer
+from otel_tracead.detection.verdicts import ModelInfo
+from otel_tracead.reports import training as report
+from otel_tracead.traces.encoding import Events, select
+from otel_tracead.traces.labels import worst_explosions
+from otel_tracead.training.fit import Recipe
+from otel_tracead.training.learning import Learned, LearningSettings, learn, summary
+from otel_tracead.training.reading import read
+from otel_tracead.training.settings import TrainConfig
+
+Progress = Callable[[str, float], None]
+
+_TRIALS = 100
+
+
+def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Progress) -> tuple[Manifest, list[str]]:
+    """Learn the normal behaviour in the traces of *paths* and write the artifact to the folder *output*.
+
+    Returns:
+        The manifest, and what the user should know (warnings in words).
+
+    Raises:
+        InputError: a file cannot be read, or there is too little to learn from.
+        ArtifactError: *output* cannot be written.
+    """
+    template, order = config.template(), config.order()
+    reading = read(
+        paths,
+        template,
+        order,
+        max_spans=config.training.max_spans,
+        progress=lambda share: progress("reading traces", share),
+    )
+    settings = _settings(config)
+    learned = learn(reading.events, settings, progress)
+    progress("checking the detector", 0.0)
+    result = _check(learned, reading.events, config, progress)
+    warnings = _warnings(reading.events, learned, reading.traces)
+    contents = {
+        artifacts.NETWORK: learned.network,
+        artifacts.LABELS: artifacts.encode_dictionary(learned.dictionary),
+        artifacts.CALIBRATION: learned.calibration.dump(),
+    }
+    version = hashlib.sha256(b"".join(contents.values())).hexdigest()[:12]
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=config.model.name or output.resolve().name,
+        version=config.model.version or version,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        labels=Labels(
+            template=template.template, patterns=template.patterns, callee=template.callee, order=order.value
+        ),
+        network=Network(
+            architecture={"type": "multimodal_lstm", **asdict(learned.architecture)},
+            inputs={
+                "labels": ["batch", "time"],
+                "times": ["batch", "time", 1],
+                "state": ["batch", learned.architecture.state],
+            },
+            outputs=[*SURPRISES, *DETAILS],
+            state=learned.architecture.state,
+        ),
+        thresholds={"false_positive_rate": config.calibration.false_positive_rate},
+        training={
+            **summary(learned, reading.events, settings),
+            "traces_read": reading.traces,
+            "spans_read": reading.spans,
+        },
+        report_card=ReportCard(
+            passed=result.passed,
+            reasons=result.reasons,
+            figures=dict(result.figures),
+            words=(*result.words, *warnings),
+        ),
+        files={},
+    )
+    contents[artifacts.REPORT] = report.render(manifest).encode()
+    return artifacts.save(output, manifest, contents), warnings
+
+
+def _settings(config: TrainConfig) -> LearningSettings:
+    chosen = config.training.model_dump(include={"epochs", "fewest_steps", "batch", "learning_rate", "patience"})
+    recipe = replace(Recipe(seed=config.training.seed), **{k: v for k, v in chosen.items() if v is not None})
+    sizes = config.model.model_dump(exclude={"name", "version"}, exclude_none=True)
+    device = config.training.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return LearningSettings(
+        max_labels=config.labels.max_labels,
+        min_count=config.labels.min_count,
+        folds=config.training.folds,
+        budget=config.calibration.false_positive_rate,
+        recipe=recipe,
+        sizes=sizes,
+        device=device,
+    )
+
+
+def _check(learned: Learned, events: Events, config: TrainConfig, progress: Progress) -> CheckResult:
+    """Try the detector out on each block of time with the network that never saw that block."""
+    budget = config.calibration.false_positive_rate
+    tried = []
+    for number, fold in enumerate(learned.folds):
+        detector = ModelDetector(
+            dictionary=learned.dictionary,
+            calibration=learned.calibration,
+            scorer=Scorer(fold.network, state=learned.architecture.state, provider="cpu"),
+            template=config.template(),
+            order=config.order(),
+            info=ModelInfo("card", "0"),
+            settings=DetectionSettings(false_positive_rate=budget),
+        )
+        part = select(events, fold.traces)
+        tried.append(try_out(detector, part, count=_TRIALS, seed=config.training.seed + number))
+        progress("checking the detector", (number + 1) / len(learned.folds))
+    return conclude(tried, budget)
+
+
+def _warnings(events: Events, learned: Learned, traces: int) -> list[str]:
+    warnings = []
+    counts = np.bincount(events.label, minlength=len(events.labels))
+    used = {label: int(count) for label, count in zip(events.labels, counts.tolist(), strict=True) if count}
+    if len(used) == 1:
+        warnings.append("All spans have one label, so this traffic is learned by its times alone.")
+    elif not np.any(events.parent >= 0):
+        warnings.append("No span has a parent, so nothing was learned of calls; times and order alone speak.")
+    if len(learned.dictionary.rare) > max(20, len(learned.dictionary) // 2):
+        worst = "; ".join(worst_explosions(used)) or "no common stem"
+        warnings.append(
+            f"{len(used)} different labels, {len(learned.dictionary.rare)} of them too rare to learn: are there ids in "
+            f"span names? Most variants: {worst}. Add a regular expression to labels::patterns."
+        )
+    if events.traces < 1000:
+        warnings.append(f"{events.traces} traces are few for a budget of one in a hundred; thresholds are rough.")
+    if events.traces < traces:
+        warnings.append(f"{events.traces} of {traces} traces were used, a random part (training::max_spans).")
+    return warnings
