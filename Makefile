@@ -49,10 +49,16 @@ bench: $(VENV)/.dev
 peers: $(VENV)/.dev
 	@$(BIN)/python -m tools.peers install
 
+# Eight minutes each of a quiet, an ordinary and the busiest hour, without faults.
+MODEL_HOURS := 03 09 14
+
 model: $(VENV)/.train
-	mkdir -p build
-	$(BIN)/otel-tracead generate --output build/shop.jsonl.zst
-	$(BIN)/otel-tracead train --input build/shop.jsonl.zst --output model_artifacts/shop
+	rm -rf build/shop && mkdir -p build/shop
+	for hour in $(MODEL_HOURS); do \
+		$(BIN)/otel-tracead generate --start 2026-01-05T$$hour:00:00Z --duration 8m --seed 1$$hour \
+			--output build/shop/$$hour.jsonl.zst || exit; \
+	done
+	$(BIN)/otel-tracead train --input build/shop --output model_artifacts/shop
 
 clean:
 	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

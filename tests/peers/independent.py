@@ -146,6 +146,12 @@ def verdicts(requests: Iterable[ExportTraceServiceRequest]) -> Counter[str]:
     return found
 
 
+def assert_one_verdict_each(received: Iterable[ExportTraceServiceRequest], sent: Iterable[bytes]) -> None:
+    found = verdicts(received)
+    assert found.keys() == {span.trace_id.hex() for span in spans_of(parse(sent))}
+    assert set(found.values()) == {1}
+
+
 def marked(requests: Iterable[ExportTraceServiceRequest], key: str, value: str | bool) -> set[str]:
     """The ids of traces with a span whose attribute *key* is *value*."""
     return {span.trace_id.hex() for span in spans_of(requests) if own(span).get(key) == value}

@@ -12,7 +12,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
-from tests.peers.independent import from_json, marked, parse, parsed_census, send_grpc, spans_of, verdicts
+from tests.peers.independent import (
+    assert_one_verdict_each,
+    from_json,
+    marked,
+    parse,
+    parsed_census,
+    send_grpc,
+    spans_of,
+    verdicts,
+)
 from tests.peers.stage import StartCollector, StartStage, otlp_to, scoring
 from tools.peers import Process, free_port
 from tools.peers.process import HOST
@@ -81,9 +90,7 @@ def test_every_span_exactly_once_between_two_collectors(
     received = downstream.received()
     sent = parse(shop)
     assert parsed_census(received) == parsed_census(sent)
-    found = verdicts(received)
-    assert found.keys() == {span.trace_id.hex() for span in spans_of(sent)}
-    assert set(found.values()) == {1}
+    assert_one_verdict_each(received, shop)
     assert marked(received, "tracead.anomaly.detected", True)
 
 

@@ -1,6 +1,5 @@
 """Every span comes out exactly once, byte for byte as it went in but for `tracead.*`, and each trace has one verdict."""
 
-import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,8 +10,8 @@ import pytest
 from tests.peers.independent import (
     GrpcSink,
     HttpSink,
+    assert_one_verdict_each,
     census,
-    from_json,
     own,
     parse,
     parsed_census,
@@ -21,17 +20,11 @@ from tests.peers.independent import (
     spans_of,
     to_json,
     to_zipkin,
-    verdicts,
 )
+from tests.peers.real_traces import first_fault, minute
 from tests.peers.stage import StartStage, otlp_to, scoring
 
 SPANS_PER_SECOND = 5_000
-
-
-def assert_one_verdict_each(sink: GrpcSink, sent: list[bytes]) -> None:
-    found = verdicts(sink.requests)
-    assert found.keys() == {span.trace_id.hex() for span in spans_of(parse(sent))}
-    assert set(found.values()) == {1}
 
 
 def test_grpc(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]) -> None:
@@ -39,7 +32,7 @@ def test_grpc(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[b
     send_grpc(stage.grpc, shop, SPANS_PER_SECOND)
     stage.drain()
     assert census(sink.bodies) == census(shop)
-    assert_one_verdict_each(sink, shop)
+    assert_one_verdict_each(sink.requests, shop)
     assert any(own(span).get("tracead.anomaly.detected") for span in spans_of(sink.requests))
 
 
@@ -48,7 +41,7 @@ def test_http_protobuf(start_stage: StartStage, sink: GrpcSink, model: Path, sho
     post(f"{stage.http}/v1/traces", shop, "application/x-protobuf", expect=200)
     stage.drain()
     assert census(sink.bodies) == census(shop)
-    assert_one_verdict_each(sink, shop)
+    assert_one_verdict_each(sink.requests, shop)
 
 
 def test_http_json(start_stage: StartStage, sink: GrpcSink, model: Path, shop: list[bytes]) -> None:
@@ -56,7 +49,7 @@ def test_http_json(start_stage: StartStage, sink: GrpcSink, model: Path, shop: l
     post(f"{stage.http}/v1/traces", map(to_json, parse(shop)), "application/json", expect=200)
     stage.drain()
     assert parsed_census(sink.requests) == parsed_census(parse(shop))
-    assert_one_verdict_each(sink, shop)
+    assert_one_verdict_each(sink.requests, shop)
 
 
 def test_zipkin(start_stage: StartStage, model: Path, shop: list[bytes]) -> None:
@@ -81,24 +74,17 @@ def test_zipkin(start_stage: StartStage, model: Path, shop: list[bytes]) -> None
     assert set(found.values()) == {1}
 
 
-def fault_minute(folder: Path) -> list[bytes]:
-    """The second minute of the first fault of a system, as OTLP requests."""
-    fault = json.loads((folder / "faults.json").read_text())["faults"][0]
-    with gzip.open(folder / fault["files"][1], "rb") as lines:
-        return [from_json(line).SerializeToString() for line in lines]
-
-
 @pytest.mark.data
 @pytest.mark.parametrize("system", ["online_boutique", "train_ticket"])
 def test_a_real_fault_minute_in_front_of_a_model_that_does_not_know_the_system(
     start_stage: StartStage, sink: GrpcSink, model: Path, trace_data: Path, system: str
 ) -> None:
-    sent = fault_minute(trace_data / system)
+    sent = minute(trace_data / system / first_fault(trace_data / system)["files"][1])
     stage = start_stage(otlp_to(sink.target), scoring(model))
     send_grpc(stage.grpc, sent, SPANS_PER_SECOND)
     stage.drain()
     assert census(sink.bodies) == census(sent)
-    assert_one_verdict_each(sink, sent)
+    assert_one_verdict_each(sink.requests, sent)
     reasons = {own(span).get("tracead.unscored") for span in spans_of(sink.requests)}
     assert reasons == {None, "unknown_traffic"}
 
