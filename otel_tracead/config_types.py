@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, PlainSerializer
 from pydantic_core import PydanticCustomError, core_schema
 
-from otel_tracead.service.duration import format_duration, parse_duration
+from otel_tracead.duration import format_duration, parse_duration
 
 REDACTED: Final = "[REDACTED]"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # heavy, and `--help` needs none of it
 
 
 def _seconds(_context: click.Context, parameter: click.Parameter, value: str) -> float:
-    from otel_tracead.service.duration import parse_duration
+    from otel_tracead.duration import parse_duration
 
     try:
         seconds = parse_duration(value)
@@ -106,10 +106,10 @@ def command(
     import time
     from contextlib import ExitStack
 
+    from otel_tracead.duration import parse_duration
     from otel_tracead.errors import TraceadError
     from otel_tracead.generator import Scenario, parse_fault, simulate, standard_faults
     from otel_tracead.generator.sinks import Sink, endpoint_sink, file_sink
-    from otel_tracead.service.duration import parse_duration
 
     sinks: list[Sink] = []
     try:

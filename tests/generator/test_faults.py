@@ -4,6 +4,7 @@ from statistics import median
 
 import pytest
 
+from otel_tracead.duration import parse_duration
 from otel_tracead.generator import (
     FAULT_KINDS,
     Fault,
@@ -16,7 +17,6 @@ from otel_tracead.generator import (
     standard_faults,
 )
 from otel_tracead.generator.semantics import Kind
-from otel_tracead.service.duration import parse_duration
 from tests.generator.conftest import START, scenario
 
 Run = Callable[[Fault], tuple[dict[bytes, SimulatedTrace], Truth]]

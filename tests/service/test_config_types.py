@@ -5,7 +5,7 @@ from pydantic import Field, ValidationError
 
 from otel_tracead.component import ComponentConfig
 from otel_tracead.config_types import Duration, Endpoint, FilePath, PositiveDuration, Secret, Strings
-from otel_tracead.service.duration import format_duration, parse_duration
+from otel_tracead.duration import format_duration, parse_duration
 
 
 class Example(ComponentConfig):

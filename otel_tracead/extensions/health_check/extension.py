@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from otel_tracead.component import Settings
+from otel_tracead.duration import format_duration
 from otel_tracead.extensions.health_check.config import HealthCheckConfig
-from otel_tracead.service.duration import format_duration
 
 _NEVER = "0001-01-01T00:00:00Z"
 
