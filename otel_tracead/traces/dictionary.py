@@ -31,9 +31,10 @@ class Dictionary:
             raise ValueError(f"a dictionary starts with {END!r} and {RARE!r}, not with {list(labels[:2])!r}")
         self.labels = tuple(labels)
         self.rare = frozenset(rare)
-        self._ids = {label: index for index, label in enumerate(self.labels)}
-        if len(self._ids) != len(self.labels):
+        if len(set(self.labels)) != len(self.labels):
             raise ValueError("a dictionary holds each label once")
+        # A span that happens to be named like one of the first two is none of them.
+        self._ids = {label: index for index, label in enumerate(self.labels) if index > RARE_ID}
         self._bases = {base(label) for label in self._ids} | {base(label) for label in self.rare}
 
     def __len__(self) -> int:
@@ -62,6 +63,6 @@ def learn(counts: Mapping[str, int], *, max_labels: int, min_count: int) -> Dict
         min_count: a label that came less often gets none.
     """
     ranked = sorted(counts, key=lambda label: (-counts[label], label))
-    frequent = [label for label in ranked if counts[label] >= min_count][:max_labels]
+    frequent = [label for label in ranked if counts[label] >= min_count and label not in (END, RARE)][:max_labels]
     chosen = set(frequent)
     return Dictionary([END, RARE, *frequent], [label for label in ranked if label not in chosen])

@@ -1,7 +1,9 @@
 """Traces become arrays: labels, self times and tree positions of all their spans, in sequence order."""
 
+import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +14,10 @@ from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.batch import Envelope
 from otel_tracead.wire.heads import HeadReader
 
-_MAX_NAMES = 100_000
+_MAX_NAMES = 50_000
 
 Ints = npt.NDArray[np.int64]
+_Name = TypeVar("_Name", str, tuple[str, str])
 
 
 @dataclass(slots=True)
@@ -35,9 +38,9 @@ class Events:
         roots: spans without a parent id, of each trace `[traces]`.
         orphans: spans whose parent did not come, of each trace `[traces]`.
         root: index of the verdict span in each trace's list of spans `[traces]`.
-        labels: the distinct labels.
-        services: the distinct services.
-        instances: the distinct instances.
+        labels: the distinct labels, sorted.
+        services: the distinct services, sorted.
+        instances: the distinct instances, sorted by service.
     """
 
     offsets: Ints
@@ -86,11 +89,11 @@ class Encoder:
 
     def _reset(self) -> None:
         self._reader.forget()
-        self._names: list[tuple[int, int, int]] = []  # code -> (label, service, instance)
+        self._names: list[tuple[int, int, int, int]] = []  # code -> (label, service, instance, place of the label)
         self._labels: dict[str, int] = {}
         self._services: dict[str, int] = {}
         self._instances: dict[tuple[str, str], int] = {}
-        self._columns = np.zeros((0, 3), np.int64)
+        self._columns = np.zeros((0, 4), np.int64)
 
     def _code(self, envelope: Hashable, name: str, kind: int, status: int, attributes: dict[str, str]) -> int:
         if not isinstance(envelope, Envelope):
@@ -101,6 +104,7 @@ class Encoder:
                 self._labels.setdefault(label, len(self._labels)),
                 self._services.setdefault(envelope.service, len(self._services)),
                 self._instances.setdefault((envelope.service, envelope.instance), len(self._instances)),
+                _place(label),
             )
         )
         return len(self._names) - 1
@@ -116,8 +120,8 @@ class Encoder:
             [envelope for trace in traces for envelope in trace.envelopes],
         )
         if len(self._columns) < len(self._names):
-            self._columns = np.array(self._names, np.int64).reshape(-1, 3)
-        label, service, instance = self._columns[heads.code].T if len(heads.code) else np.zeros((3, 0), np.int64)
+            self._columns = np.array(self._names, np.int64).reshape(-1, 4)
+        label, service, instance, place = self._columns[heads.code].T
         trace = np.repeat(np.arange(len(traces)), counts)
         found = arrange(
             Spans(
@@ -128,7 +132,7 @@ class Encoder:
                 end=heads.end,
                 server=heads.server,
                 clock=instance,
-                label=label,
+                label=place,
             ),
             len(traces),
             self._order,
@@ -140,11 +144,10 @@ class Encoder:
         row = np.full(len(found.parent) + 1, -1, np.int64)
         row[order] = np.arange(len(order))
         callee = found.callee[order]
-        called = np.where(callee >= 0, service[np.maximum(callee, 0)], -1)
-        named = label[order]
-        labels: Sequence[str] = list(self._labels)
-        if self._template.callee:
-            named, labels = self._with_callees(named, called, labels)
+        called = np.where(callee >= 0, service[callee], -1)
+        named, labels = self._named(label[order], called)
+        services, service_index = _used(service, list(self._services))
+        instances, instance_index = _used(instance, list(self._instances))
         traces = np.repeat(np.arange(len(first) - 1), np.diff(found.offsets))
         return Events(
             offsets=found.offsets,
@@ -154,28 +157,39 @@ class Encoder:
             duration_us=found.duration[order] / 1e3,
             start=start[order],
             parent=row[found.parent[order]],
-            service=service[order],
-            instance=instance[order],
-            callee=called,
+            service=service_index[service[order]],
+            instance=instance_index[instance[order]],
+            callee=np.where(called >= 0, service_index[called], -1),
             roots=found.roots,
             orphans=found.orphans,
             root=np.where(found.root >= 0, found.root - first[:-1], 0),
             labels=labels,
-            services=list(self._services),
-            instances=[name for _, name in self._instances],
+            services=services,
+            instances=[name for _, name in instances],
         )
 
-    def _with_callees(self, label: Ints, callee: Ints, labels: Sequence[str]) -> tuple[Ints, Sequence[str]]:
-        """Give labels that name the callee their own index, behind those of the plain labels."""
-        calls = callee >= 0
-        if not calls.any():
-            return label, labels
-        services = list(self._services)
-        pairs, index = np.unique(label[calls] * len(services) + callee[calls], return_inverse=True)
-        named = [with_callee(labels[pair // len(services)], services[pair % len(services)]) for pair in pairs.tolist()]
-        label = label.copy()
-        label[calls] = len(labels) + index
-        return label, [*labels, *named]
+    def _named(self, label: Ints, callee: Ints) -> tuple[Ints, Sequence[str]]:
+        """Give each event the index of its label, which names the callee where the template says so."""
+        plain, services = list(self._labels), ["", *self._services]
+        wide = len(services)
+        pairs, index = np.unique(label * wide + (callee + 1 if self._template.callee else 0), return_inverse=True)
+        names = [with_callee(plain[pair // wide], services[pair % wide]) for pair in pairs.tolist()]
+        used, place = _used(np.arange(len(names)), names)
+        return place[index], used
+
+
+def _place(label: str) -> int:
+    """Give a number that orders labels, the same wherever the label comes: 63 bits of a hash."""
+    return int.from_bytes(hashlib.blake2b(label.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
+
+
+def _used(column: Ints, names: Sequence[_Name]) -> tuple[list[_Name], Ints]:
+    """Give the names that *column* speaks of, sorted, and the index among them of each of *names*."""
+    used = np.flatnonzero(np.bincount(column, minlength=len(names)))
+    ordered = sorted(used.tolist(), key=names.__getitem__)
+    index = np.full(len(names), -1, np.int64)
+    index[ordered] = np.arange(len(ordered))
+    return [names[one] for one in ordered], index
 
 
 def concatenate(parts: Sequence[Events]) -> Events:

@@ -13,6 +13,8 @@ from otel_tracead.wire.batch import Envelope
 
 DEFAULT_TEMPLATE: Final = "{service} {kind} {name} {status}"
 PAPER_TEMPLATE: Final = "{status} {name} {resource.host.ip}"
+LONGEST: Final = 500
+"""Characters of a label; what is longer is cut, so that names from outside do not fill the memory."""
 CALLEE: Final = " → "
 """Between a client span's label and the service that it was seen to call."""
 
@@ -108,7 +110,7 @@ class LabelTemplate:
                 return envelope.attributes.get(wanted.removeprefix("resource."), "")
             return attributes.get(wanted.removeprefix("attribute."), "")
 
-        return " ".join(_FIELD.sub(fill, self.template).split())
+        return " ".join(_FIELD.sub(fill, self.template).split())[:LONGEST]
 
     def pattern(self, name: str) -> str:
         """Turn the id-like parts of *name* into `{id}`."""

@@ -15,8 +15,13 @@ _ID_BYTES: Final = 8
 _NO_ID: Final = bytes(_ID_BYTES)
 _LATEST: Final = np.uint64(1 << 62)
 _MEMO: Final = 50_000
+_LONG: Final = 1024  # bytes of a naming or attribute from which on it is not remembered: memory is bounded
 _SHORT: Final = 128  # lengths below it take one byte
+_KEY: Final = b"\x0a"  # the tag of KeyValue.key
+_VALUE: Final = b"\x12"  # the tag of KeyValue.value
 _SERVER_KINDS: Final = (2, 5)  # SPAN_KIND_SERVER, SPAN_KIND_CONSUMER
+
+_Naming = tuple[Hashable, bytes, int, int, tuple[tuple[str, str], ...]]
 
 
 @dataclass(slots=True)
@@ -53,9 +58,13 @@ class HeadReader:
         attribute_keys: Iterable[str],
         name: Callable[[Hashable, str, int, int, dict[str, str]], int],
     ) -> None:
-        self._wanted = {key.encode(): key for key in attribute_keys}
+        wanted = [key.encode() for key in sorted(attribute_keys)]
+        self._wanted = frozenset(wanted)
+        # How a KeyValue with such a key begins: with the key's length, as every encoder writes it, or with its value.
+        begins = {_KEY + _length(key)[:1] for key in wanted} | {_VALUE + bytes([byte]) for byte in range(256)}
+        self._begins = frozenset(begins if wanted else ())
         self._name = name
-        self._codes: dict[tuple[Hashable, ...], int] = {}
+        self._codes: dict[_Naming, int] = {}
         self._texts: dict[bytes, tuple[str, str]] = {}
 
     def forget(self) -> None:
@@ -66,7 +75,7 @@ class HeadReader:
     def read(self, spans: Sequence[bytes], groups: Sequence[Hashable]) -> Heads:
         """Read *spans*; `groups[i]` is what, beside its own fields, the name of span i depends on (its envelope)."""
         parse = SpanHead.FromString
-        codes, wanted = self._codes, self._wanted
+        codes, begins = self._codes, self._begins
         span_ids: list[bytes] = []
         parent_ids: list[bytes] = []
         starts: list[int] = []
@@ -81,7 +90,7 @@ class HeadReader:
             ends.append(head.end)
             kind = head.kind
             kinds.append(kind)
-            attributes = self._attributes(head.attributes) if wanted else ()
+            attributes = self._attributes([a for a in head.attributes[:] if a[:2] in begins]) if begins else ()
             key = (group, head.name, kind, head.status.code, attributes)
             code = codes.get(key)
             if code is None:
@@ -97,33 +106,44 @@ class HeadReader:
         )
 
     def _attributes(self, encoded: Iterable[bytes]) -> tuple[tuple[str, str], ...]:
-        found = ()
-        wanted = self._wanted
+        texts, wanted = self._texts, self._wanted
+        found: list[tuple[str, str]] = []
         for attribute in encoded:
-            # KeyValue as every encoder writes it: field 1 (key) first, with a length of one byte.
-            if len(attribute) > 1 and attribute[0] == 0x0A and attribute[1] < _SHORT:
-                if attribute[2 : 2 + attribute[1]] in wanted:
-                    found += (self._text(attribute),)  # type: ignore[assignment]
-            elif any(key in attribute for key in wanted) and KeyValue.FromString(attribute).key.encode() in wanted:
-                found += (self._text(attribute),)  # type: ignore[assignment]
-        return found
+            if attribute[:1] == _KEY and attribute[1] < _SHORT and attribute[2 : 2 + attribute[1]] not in wanted:
+                continue
+            known = texts.get(attribute) or self._text(attribute)
+            if known[0]:
+                found.append(known)
+        return tuple(found)
 
     def _text(self, attribute: bytes) -> tuple[str, str]:
-        known = self._texts.get(attribute)
-        if known is None:
+        """Give the key, or an empty one if it is not wanted after all, and the value as text."""
+        parsed = KeyValue.FromString(attribute)
+        wanted = parsed.key.encode() in self._wanted
+        known = (parsed.key, text(parsed.value)) if wanted else ("", "")
+        if len(attribute) < _LONG:
             if len(self._texts) >= _MEMO:
                 self._texts.clear()
-            parsed = KeyValue.FromString(attribute)
-            known = self._texts[attribute] = (parsed.key, text(parsed.value))
+            self._texts[attribute] = known
         return known
 
-    def _new(self, key: tuple[Hashable, ...]) -> int:
+    def _new(self, key: _Naming) -> int:
         group, name, kind, status, attributes = key
-        code = self._name(group, name.decode("utf-8", "replace"), kind, status, dict(attributes))  # type: ignore[attr-defined, arg-type, call-overload]
-        if len(self._codes) >= _MEMO:
-            self._codes.clear()
-        self._codes[key] = code
+        code = self._name(group, name.decode("utf-8", "replace"), kind, status, dict(attributes))
+        if len(name) + sum(len(value) for _, value in attributes) < _LONG:
+            if len(self._codes) >= _MEMO:
+                self._codes.clear()
+            self._codes[key] = code
         return code
+
+
+def _length(key: bytes) -> bytes:
+    """Give the length of *key* as a varint."""
+    rest, out = len(key), bytearray()
+    while rest > 0x7F:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes((*out, rest))
 
 
 def _ids(ids: list[bytes]) -> npt.NDArray[np.uint64]:
