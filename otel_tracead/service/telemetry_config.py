@@ -11,7 +11,15 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class PrometheusConfig(ComponentConfig):
-    """Where the metrics can be read; the three names of the Collector's default reader cannot be switched off."""
+    """Where the metrics can be read; the three names of the Collector's default reader cannot be switched off.
+
+    Attributes:
+        host: where to listen.
+        port: likewise; 0 lets the kernel choose.
+        without_scope_info: metrics carry no labels of their instrumentation scope.
+        without_type_suffix: names of counters carry no `_total`.
+        without_units: names carry no unit.
+    """
 
     host: str = "localhost"
     port: Port = 8888
@@ -21,19 +29,31 @@ class PrometheusConfig(ComponentConfig):
 
 
 class PullExporterConfig(ComponentConfig):
-    """What offers the metrics to be pulled."""
+    """What offers the metrics to be pulled.
+
+    Attributes:
+        prometheus: the Prometheus listener.
+    """
 
     prometheus: PrometheusConfig
 
 
 class PullConfig(ComponentConfig):
-    """A reader that waits to be asked."""
+    """A reader that waits to be asked.
+
+    Attributes:
+        exporter: what it asks.
+    """
 
     exporter: PullExporterConfig
 
 
 class ReaderConfig(ComponentConfig):
-    """One reader of the metrics."""
+    """One reader of the metrics.
+
+    Attributes:
+        pull: who reads.
+    """
 
     pull: PullConfig
 
@@ -43,7 +63,13 @@ def _default_readers() -> tuple[ReaderConfig, ...]:
 
 
 class MetricsConfig(ComponentConfig):
-    """The stage's own metrics."""
+    """The stage's own metrics.
+
+    Attributes:
+        level: `none` opens no listener; the others are the same here.
+        address: deprecated: write `readers`.
+        readers: one listener each.
+    """
 
     level: Literal["none", "basic", "normal", "detailed"] = "normal"
     address: Endpoint | None = Field(default=None, description="deprecated: readers")
@@ -67,7 +93,14 @@ class MetricsConfig(ComponentConfig):
 
 
 class LogSamplingConfig(ComponentConfig):
-    """How many lines of the same message a tick lets through: the first `initial`, then every `thereafter`-th."""
+    """How many lines of the same message a tick lets through: the first `initial`, then every `thereafter`-th.
+
+    Attributes:
+        enabled: off lets every line through.
+        tick: the interval in which lines are counted.
+        initial: lines of one message that pass in each tick.
+        thereafter: of the further ones every so manieth passes.
+    """
 
     enabled: bool = True
     tick: PositiveDuration = 10.0
@@ -76,7 +109,15 @@ class LogSamplingConfig(ComponentConfig):
 
 
 class LogsConfig(ComponentConfig):
-    """The stage's own logs."""
+    """The stage's own logs.
+
+    Attributes:
+        level: the lowest that is written.
+        encoding: of a line.
+        output_paths: `stderr`, `stdout` or files.
+        initial_fields: added to every line.
+        sampling: what holds repeats back.
+    """
 
     level: Literal["debug", "info", "warn", "error"] = "info"
     encoding: Literal["console", "json"] = "console"
@@ -93,7 +134,12 @@ class LogsConfig(ComponentConfig):
 
 
 class TelemetryConfig(ComponentConfig):
-    """`service::telemetry`."""
+    """`service::telemetry`.
+
+    Attributes:
+        metrics: own metrics.
+        logs: own logs.
+    """
 
     metrics: MetricsConfig = MetricsConfig()
     logs: LogsConfig = LogsConfig()

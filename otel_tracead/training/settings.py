@@ -18,7 +18,16 @@ class _Section(BaseModel):
 
 
 class LabelsSection(_Section):
-    """How spans are named, and which names are learned."""
+    """How spans are named, and which names are learned.
+
+    Attributes:
+        template: the label: text with `{service}`, `{kind}`, `{name}`, `{status}`, `{attribute.KEY}`, `{resource.KEY}`.
+        patterns: regular expressions whose matches in a name become `{id}`.
+        callee: whether the label of a call names the service called.
+        order: of a trace's events: by the tree of calls, or by start time as in the paper.
+        max_labels: labels with an index of their own; the rest share one.
+        min_count: how often a label must come for that.
+    """
 
     template: str = DEFAULT_TEMPLATE
     patterns: list[str] = list(DEFAULT_PATTERNS)
@@ -29,7 +38,18 @@ class LabelsSection(_Section):
 
 
 class ModelSection(_Section):
-    """The name of the model, and the sizes of its network."""
+    """The name of the model, and the sizes of its network.
+
+    Attributes:
+        name: without it the name of the output folder.
+        version: without it made of the checksum of the content.
+        embedding: numbers that a label becomes.
+        label_units: width of the label LSTM.
+        time_units: width of the response-time LSTM.
+        joint_units: width of the layer that joins them.
+        head_units: hidden units of the response-time head.
+        components: distributions in its mixture.
+    """
 
     name: str | None = None
     version: str | None = None
@@ -42,7 +62,19 @@ class ModelSection(_Section):
 
 
 class TrainingSection(_Section):
-    """How the network is fitted."""
+    """How the network is fitted.
+
+    Attributes:
+        epochs: at most.
+        fewest_steps: epochs are added until there are as many steps.
+        batch: traces in a step.
+        learning_rate: the highest of the cycle.
+        patience: epochs without a better held-out loss before it stops.
+        seed: of everything random.
+        folds: blocks of time that the thresholds are cross-fitted over.
+        max_spans: beyond it a random part of the traces is used.
+        device: where it is fitted; `auto` takes CUDA when it is there.
+    """
 
     epochs: Positive | None = None
     fewest_steps: Positive | None = None
@@ -56,13 +88,24 @@ class TrainingSection(_Section):
 
 
 class CalibrationSection(_Section):
-    """What the thresholds are calibrated to."""
+    """What the thresholds are calibrated to.
+
+    Attributes:
+        false_positive_rate: the share of normal traces that may be marked.
+    """
 
     false_positive_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
 
 
 class TrainConfig(_Section):
-    """Everything that `train --config` may say."""
+    """Everything that `train --config` may say.
+
+    Attributes:
+        labels: names of spans.
+        model: the network.
+        training: the fitting.
+        calibration: the thresholds.
+    """
 
     labels: LabelsSection = LabelsSection()
     model: ModelSection = ModelSection()

@@ -7,7 +7,12 @@ from otel_tracead.config_types import Endpoint
 
 
 class ResponseBodyConfig(ComponentConfig):
-    """What to answer instead of the JSON object."""
+    """What to answer instead of the JSON object.
+
+    Attributes:
+        healthy: with 200.
+        unhealthy: with 503.
+    """
 
     healthy: str = ""
     unhealthy: str = ""

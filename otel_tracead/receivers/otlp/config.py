@@ -10,7 +10,15 @@ from otel_tracead.tls import ServerTls
 
 
 class KeepaliveServerParameters(ComponentConfig):
-    """When an idle or old connection is closed, and how a silent one is probed."""
+    """When an idle or old connection is closed, and how a silent one is probed.
+
+    Attributes:
+        max_connection_idle: a connection without requests for so long is closed.
+        max_connection_age: an older connection is closed.
+        max_connection_age_grace: how long requests under way on it may then take.
+        time: after this silence a ping is sent.
+        timeout: without an answer to it within this time the connection is closed.
+    """
 
     max_connection_idle: PositiveDuration | None = None
     max_connection_age: PositiveDuration | None = None
@@ -20,14 +28,24 @@ class KeepaliveServerParameters(ComponentConfig):
 
 
 class KeepaliveEnforcementPolicy(ComponentConfig):
-    """How often clients may ping."""
+    """How often clients may ping.
+
+    Attributes:
+        min_time: a client that pings more often is cut off.
+        permit_without_stream: whether clients may ping while no request is under way.
+    """
 
     min_time: Duration = 300.0
     permit_without_stream: bool = False
 
 
 class KeepaliveServer(ComponentConfig):
-    """The `keepalive` section of a gRPC server."""
+    """The `keepalive` section of a gRPC server.
+
+    Attributes:
+        server_parameters: how connections are closed and probed.
+        enforcement_policy: what clients may do.
+    """
 
     server_parameters: KeepaliveServerParameters = KeepaliveServerParameters()
     enforcement_policy: KeepaliveEnforcementPolicy = KeepaliveEnforcementPolicy()
@@ -68,7 +86,12 @@ class HttpServerConfig(ComponentConfig):
 
 
 class Protocols(ComponentConfig):
-    """The protocols spoken; one that is absent is off."""
+    """The protocols spoken; one that is absent is off.
+
+    Attributes:
+        grpc: OTLP over gRPC; present but empty is on with its defaults.
+        http: OTLP over HTTP; likewise.
+    """
 
     grpc: GrpcServerConfig | None = None
     http: HttpServerConfig | None = None
@@ -81,7 +104,11 @@ class Protocols(ComponentConfig):
 
 
 class OtlpReceiverConfig(ComponentConfig):
-    """The `otlp` receiver."""
+    """The `otlp` receiver.
+
+    Attributes:
+        protocols: at least one.
+    """
 
     protocols: Protocols
 
