@@ -22,8 +22,8 @@ from otel_tracead.traces import dictionary as dictionaries
 from otel_tracead.traces.dictionary import Dictionary
 from otel_tracead.traces.encoding import Events, select
 from otel_tracead.training import onnx_graph
-from otel_tracead.training.fit import Loss, Recipe, Sequenced, fit
-from otel_tracead.training.network import Architecture
+from otel_tracead.training.architecture import Architecture
+from otel_tracead.training.recipe import Loss, Recipe, Sequenced
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -201,6 +201,10 @@ def _fit(
     settings: LearningSettings,
     progress: Callable[[float], None],
 ) -> tuple[bytes, Loss, float]:
+    # Torch is needed here only: everything around it can be used and tested without.
+    from otel_tracead.training.agreement import largest_difference
+    from otel_tracead.training.fit import fit
+
     random = np.random.default_rng(settings.recipe.seed)
     shuffled = random.permutation(traces)
     cut = max(1, int(len(traces) * settings.held_out))
@@ -208,7 +212,7 @@ def _fit(
         data, np.sort(shuffled[cut:]), np.sort(shuffled[:cut]), architecture, settings.recipe, progress, settings.device
     )
     encoded = onnx_graph.build({name: value.numpy() for name, value in network.state_dict().items()}, architecture)
-    return encoded, loss, onnx_graph.largest_difference(network, encoded, data, shuffled[:cut][:50])
+    return encoded, loss, largest_difference(network, encoded, data, shuffled[:cut][:50])
 
 
 def _event_positions(events: Events) -> Ints:

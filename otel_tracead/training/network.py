@@ -5,40 +5,13 @@ both heads share. The label head is a softmax over the next label. The time head
 mixture of logistic distributions over the log of the next event's own work (the paper: a point, by squared error).
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """Sizes of the network; recorded in the manifest.
-
-    Attributes:
-        labels: size of the dictionary.
-        embedding: numbers a label.
-        label_units: width of the label LSTM.
-        time_units: width of the time LSTM.
-        joint_units: width of the joined layer.
-        head_units: hidden units of the time head.
-        components: logistic distributions in the mixture.
-    """
-
-    labels: int
-    embedding: int = 16
-    label_units: int = 32
-    time_units: int = 16
-    joint_units: int = 48
-    head_units: int = 32
-    components: int = 4
-
-    @property
-    def state(self) -> int:
-        """Width of the carried state: h and c of the three layers."""
-        return 2 * (self.label_units + self.time_units + self.joint_units)
+from otel_tracead.training.architecture import CLIP, LOG_SCALE_MAX, LOG_SCALE_MIN, Architecture
 
 
 class Prediction(NamedTuple):
@@ -96,11 +69,6 @@ class MultimodalLstm(nn.Module):
             mixture[..., k : 2 * k],
             mixture[..., 2 * k :].clamp(LOG_SCALE_MIN, LOG_SCALE_MAX),
         )
-
-
-CLIP = 4.0
-"""A surprising time must not decide what the network thinks of everything after it."""
-LOG_SCALE_MIN, LOG_SCALE_MAX = -5.0, 3.0
 
 
 def label_surprise(prediction: Prediction, following: Tensor) -> Tensor:

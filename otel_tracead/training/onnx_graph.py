@@ -9,20 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from otel_tracead.detection.scorer import Scorer
-from otel_tracead.training.fit import Sequenced
-from otel_tracead.training.network import (
-    CLIP,
-    LOG_SCALE_MAX,
-    LOG_SCALE_MIN,
-    Architecture,
-    MultimodalLstm,
-    label_surprise,
-    time_surprise,
-)
+from otel_tracead.training.architecture import CLIP, LOG_SCALE_MAX, LOG_SCALE_MIN, Architecture
 
 OPSET = 17
 _IR = 9
@@ -132,7 +121,7 @@ def build(weights: Mapping[str, Array], architecture: Architecture) -> bytes:
     )
     model.ir_version = _IR
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _lstm(
@@ -150,8 +139,7 @@ def _lstm(
     h = g.add("Unsqueeze", [f"state_{state}", "zero"], f"{name}_h")
     c = g.add("Unsqueeze", [f"state_{state + 1}", "zero"], f"{name}_c")
     g.add("LSTM", [x, w, r, b, "", h, c], [f"{name}_y", f"{name}_hn", f"{name}_cn"], hidden_size=units)
-    for end in ("hn", "cn"):
-        states.append(g.add("Squeeze", [f"{name}_{end}", "zero"], f"{name}_{end}_flat"))
+    states.extend(g.add("Squeeze", [f"{name}_{end}", "zero"], f"{name}_{end}_flat") for end in ("hn", "cn"))
     return g.add("Squeeze", [f"{name}_y", "one"], f"{name}_out")
 
 
@@ -178,27 +166,3 @@ def _graph(g: _Graph, a: Architecture) -> onnx.GraphProto:
         ],
         g.constants,
     )
-
-
-def largest_difference(
-    network: MultimodalLstm, encoded: bytes, data: Sequenced, traces: npt.NDArray[np.int64]
-) -> float:
-    """Compare PyTorch and ONNX Runtime on some traces: the largest difference of any surprise, in nats."""
-    scorer = Scorer(encoded, state=network.architecture.state, provider="cpu")
-    worst = 0.0
-    for trace in traces.tolist():
-        rows = slice(int(data.offsets[trace]), int(data.offsets[trace + 1]))
-        label, scaled = data.label[rows], data.scaled[rows]
-        found = scorer.surprise(label, scaled, np.array([0, len(label)]))
-        labels = torch.from_numpy(np.concatenate(([0], label, [0])))[None]
-        times = torch.from_numpy(np.concatenate(([0.0], scaled, [0.0])).astype(np.float32))[None]
-        with torch.no_grad():
-            prediction = network(labels[:, :-1], times[:, :-1], labels[:, 1:])
-            by_label = label_surprise(prediction, labels[:, 1:])[0].numpy()
-            by_time = time_surprise(prediction, times[:, 1:])[0, :-1].numpy()
-        worst = max(
-            worst,
-            float(np.abs(by_label - found.label).max()),
-            float(np.abs(by_time - found.time[:-1]).max(initial=0.0)),
-        )
-    return worst

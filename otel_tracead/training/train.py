@@ -18,9 +18,9 @@ from otel_tracead.detection.verdicts import ModelInfo
 from otel_tracead.reports import training as report
 from otel_tracead.traces.encoding import Events, select
 from otel_tracead.traces.labels import worst_explosions
-from otel_tracead.training.fit import Recipe
 from otel_tracead.training.learning import Learned, LearningSettings, learn, summary
 from otel_tracead.training.reading import read
+from otel_tracead.training.recipe import Recipe
 from otel_tracead.training.settings import TrainConfig
 
 Progress = Callable[[str, float], None]
