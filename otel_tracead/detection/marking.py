@@ -18,6 +18,9 @@ ERROR = "error"
 TIMEOUT = "timeout"
 """The reason of traces whose scoring took too long."""
 
+INVALID_ID = "invalid_id"
+"""The reason of spans that belong to no trace."""
+
 _MAX_FAILED_ATTEMPTS = 32
 
 

@@ -4,19 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
 
 from otel_tracead import telemetry
 from otel_tracead.detection.annotate import Mode, annotate_late, annotate_unscored
-from otel_tracead.detection.marking import ERROR, TIMEOUT, Marked, mark, mark_unscored
+from otel_tracead.detection.marking import ERROR, INVALID_ID, TIMEOUT, Marked, mark, mark_unscored
 from otel_tracead.detection.verdicts import Detector, TraceVerdict
 from otel_tracead.processors.tracead.parcels import Parcel, left_out, pack, pack_loose
 from otel_tracead.telemetry import Metric
 from otel_tracead.traces.assembler import Invalid, Late
 from otel_tracead.traces.late import Decision
 from otel_tracead.traces.trace import Trace
-
-INVALID_ID: Final = "invalid_id"
 
 Tally = Counter[tuple[Metric, tuple[str, ...]]]
 """How much to add to which metric, by its labels after the first (the processor's id)."""
