@@ -42,7 +42,7 @@ def fit(
     network = MultimodalLstm(architecture).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     a_round = max(1, math.ceil(len(training) / recipe.batch))
-    epochs = max(recipe.epochs, math.ceil(recipe.fewest_steps / a_round))
+    epochs = recipe.epochs or max(recipe.fewest_epochs, math.ceil(recipe.steps / a_round))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=a_round * epochs, pct_start=0.15
     )

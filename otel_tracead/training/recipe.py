@@ -14,8 +14,9 @@ class Recipe:
     """How to fit.
 
     Attributes:
-        epochs: at most.
-        fewest_steps: epochs are added until there are as many steps: small data needs more rounds.
+        epochs: rounds through the data, at most; None = as many as make `steps`, but at least `fewest_epochs`.
+        steps: of the optimizer; what a network learns depends on them more than on rounds through the data.
+        fewest_epochs: so that of much data nothing is seen only once.
         batch: traces in a step.
         learning_rate: the highest of the cycle.
         patience: epochs without a better held-out loss before it stops.
@@ -24,8 +25,9 @@ class Recipe:
         seed: of everything random.
     """
 
-    epochs: int = 8
-    fewest_steps: int = 1500
+    epochs: int | None = None
+    steps: int = 1500
+    fewest_epochs: int = 3
     batch: int = 24
     learning_rate: float = 6e-3
     patience: int = 4

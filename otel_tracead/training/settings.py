@@ -66,7 +66,7 @@ class TrainingSection(_Section):
 
     Attributes:
         epochs: at most.
-        fewest_steps: epochs are added until there are as many steps.
+        steps: of the optimizer, where epochs does not say how many rounds.
         batch: traces in a step.
         learning_rate: the highest of the cycle.
         patience: epochs without a better held-out loss before it stops.
@@ -77,7 +77,7 @@ class TrainingSection(_Section):
     """
 
     epochs: Positive | None = None
-    fewest_steps: Positive | None = None
+    steps: Positive | None = None
     batch: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     patience: Positive | None = None

@@ -94,7 +94,7 @@ def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Pr
 
 
 def _settings(config: TrainConfig) -> LearningSettings:
-    chosen = config.training.model_dump(include={"epochs", "fewest_steps", "batch", "learning_rate", "patience"})
+    chosen = config.training.model_dump(include={"epochs", "steps", "batch", "learning_rate", "patience"})
     recipe = replace(Recipe(seed=config.training.seed), **{k: v for k, v in chosen.items() if v is not None})
     sizes = config.model.model_dump(exclude={"name", "version"}, exclude_none=True)
     device = config.training.device
