@@ -35,13 +35,14 @@ class Tails:
 
     def strength(self, x: Floats, row: npt.NDArray[np.int64] | int = 0) -> Floats:
         """Give -log10 survival of each of *x* `[n]` under the row of each `[n]` (or one row for all)."""
-        knots = self.knots[row] if not isinstance(row, int) else np.broadcast_to(self.knots[row], (len(x), KNOTS))
-        slope = self.slope[row] if not isinstance(row, int) else np.full(len(x), self.slope[row])
-        below = (x[:, None] > knots).sum(axis=1)
-        at = np.arange(len(x))
+        slope = self.slope[row]
+        if isinstance(row, int):
+            below = np.searchsorted(self.knots[row], x, side="left")
+        else:
+            below = np.count_nonzero(x[:, None] > self.knots[row], axis=1)
         low = np.maximum(below - 1, 0)
         high = np.minimum(below, KNOTS - 1)
-        first, second = knots[at, low], knots[at, high]
+        first, second = self.knots[row, low], self.knots[row, high]
         inside = np.isfinite(second) & (second > first) & (below < KNOTS)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(inside, (x - first) / (second - first), 0.0)

@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 LABEL, STEP, TIME, SERVICE = range(len(CHANNELS))
 _IMPACT: Final = 10.0  # an excess of a tenth of a typical trace counts a third of one of a whole trace
 _MOST: Final = 8.0  # nats that one event may give to its service's evidence
-_SCALE_FLOOR: Final = 0.05  # decades; a label whose times never vary must not make every microsecond an anomaly
+SCALE_FLOOR: Final = 0.05  # decades; a label whose times never vary must not make every microsecond an anomaly
 
 
 @dataclass(slots=True)
@@ -74,9 +74,32 @@ class Evidence:
     service: Floats
 
 
+@dataclass(slots=True)
+class Judged:
+    """What is known of a batch of traces before anything is put in words.
+
+    Attributes:
+        events: the traces.
+        known: in the model's terms.
+        surprise: of the network.
+        evidence: what speaks against them.
+        channels: strongest evidence of each trace and channel, in decades `[channels, traces]`.
+        score: of each trace: -log10 of the share of normal traces with evidence as strong `[traces]`.
+        foreign: share of each trace's events that are not the model's traffic `[traces]`.
+    """
+
+    events: Events
+    known: Known
+    surprise: Surprise
+    evidence: Evidence
+    channels: Floats
+    score: Floats
+    foreign: Floats
+
+
 def scaled_times(events: Events, label: Ints, center: Floats, scale: Floats) -> Floats:
     """Give log10(1 + own work in µs) of each event on its label's scale: 0 is typical, 1 one spread above `[m]`."""
-    return (np.log10(1.0 + events.self_us) - center[label]) / np.maximum(scale[label], _SCALE_FLOOR)
+    return (np.log10(1.0 + events.self_us) - center[label]) / np.maximum(scale[label], SCALE_FLOOR)
 
 
 def impact(events: Events, label: Ints, calibration: Calibration) -> Floats:
@@ -114,15 +137,12 @@ def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibr
         calibration.order, calibration.seen, calibration.contexts, calibration.counts, calibration.transitions
     )
     new, strength = rules.new_steps(found, known.label)
-    # A label that training never saw is new wherever it comes, also where another rare label did.
-    came = found.event >= 0
-    new[came] |= known.unseen[found.event[came]]
-    strength[came] = np.where(known.unseen[found.event[came]], np.log10(2.0 + calibration.counts.sum()), strength[came])
     # With spans still missing (late, or lost on the way) nobody can say which calls were made.
-    incomplete = events.orphans[found.trace] > 0
-    unseen_here = np.zeros(len(new), np.bool_)
-    unseen_here[came] = known.unseen[found.event[came]]
-    new &= ~incomplete | unseen_here
+    new &= events.orphans[found.trace] == 0
+    # A label that training never saw is new wherever it comes, also where another rare label did. The first m steps
+    # are those to the events.
+    new[:m] |= known.unseen
+    strength[:m][known.unseen] = np.log10(2.0 + calibration.counts.sum())
     label = np.where(events.orphans[events.trace] > 0, 0.0, surprise.label[at])
     return Evidence(
         label=label,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.calibration import Calibration
-from otel_tracead.traces.dictionary import END, RARE_ID, Dictionary
+from otel_tracead.traces.dictionary import RARE_ID, Dictionary
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -31,7 +31,8 @@ class Expectation:
     """What the rules of calls expect at one place.
 
     Attributes:
-        rank: how many labels came more often there than the one that came.
+        rank: how many labels came more often there than the one that came; the size of the dictionary where nothing
+            ever came there.
         probability: how often the one that came did.
         expected: the labels that came most often there, best first (dictionary indices).
     """
@@ -45,7 +46,7 @@ class Transitions:
     """How often which label followed which under a caller; the same rows as `Calibration.transitions`."""
 
     def __init__(self, calibration: Calibration, dictionary: Dictionary) -> None:
-        self._labels = dictionary.labels
+        self._labels = len(dictionary)
         self._after: dict[tuple[int, int], dict[int, int]] = defaultdict(dict)
         for caller, before, came, count in calibration.transitions.tolist():
             self._after[(caller, before)][came] = count
@@ -56,7 +57,7 @@ class Transitions:
         total = sum(counts.values())
         own = counts.get(came, 0)
         ranked = sorted(counts, key=lambda label: (-counts[label], label))
-        rank = sum(1 for label in counts if counts[label] > own) if own else len(self._labels)
+        rank = sum(count > own for count in counts.values()) if counts else self._labels
         return Expectation(rank, own / total if total else 0.0, tuple(ranked[:_TOP]))
 
     def gap(self, caller: int, before: int, came: int, later: set[int]) -> tuple[int, ...]:
@@ -87,7 +88,7 @@ class StructuralMark:
 
     Attributes:
         row: the event to blame.
-        expectation: what was expected there, by the rules of calls.
+        expectation: what was expected there, by the rules of calls; where labels are missing, how `!0` ranks there.
         missing: labels that should have come (dictionary indices).
     """
 
@@ -125,10 +126,10 @@ def blame_steps(
         before_label = int(label[before]) if before >= 0 else _NOTHING_BEFORE
         came_label = int(label[came]) if came >= 0 else 0
         later = {int(label[row]) for row in children[caller] if row > before}
-        expectation = transitions.expectation(caller_label, before_label, came_label)
         missing = transitions.gap(caller_label, before_label, came_label, later) if came_label != RARE_ID else ()
+        expectation = transitions.expectation(caller_label, before_label, 0 if missing else came_label)
         if came < 0 or missing:
-            if came < 0 and not missing:
+            if not missing:
                 missing = tuple(one for one in expectation.expected[:1] if one)
             row = caller if caller >= 0 else before if before >= 0 else max(came, 0)
         else:
@@ -156,9 +157,9 @@ def _cut_below(caller: int, ended: set[int], children: dict[int, list[int]]) -> 
     return False
 
 
-def names(indices: tuple[int, ...], dictionary: Dictionary) -> tuple[str, ...]:
-    """Give the labels of dictionary indices; the end is `!0`."""
-    return tuple(dictionary.labels[index] if index else END for index in indices)
+def names(indices: tuple[int, ...], dictionary: Dictionary, without: int | None = None) -> tuple[str, ...]:
+    """Give the labels of dictionary indices, but of *without*; the end is `!0`."""
+    return tuple(dictionary.labels[index] for index in indices if index != without)
 
 
 def bound(strength: Callable[[float], float], low: float, high: float, wanted: float) -> float:

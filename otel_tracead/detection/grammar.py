@@ -39,6 +39,12 @@ class Steps:
     trace: Ints
     links: Ints
 
+    def of(self, trace: int, first: int, last: int) -> Ints:
+        """Give the indices of the steps of one trace, whose events are the rows from *first* to before *last*."""
+        m = len(self.links)
+        rows = np.arange(first, last)
+        return np.concatenate((rows, m + rows, [2 * m + trace]))
+
     def chosen(self, index: Ints) -> "Steps":
         """Give some of the steps."""
         return Steps(self.caller[index], self.before[index], self.event[index], self.trace[index], self.links)
@@ -75,14 +81,16 @@ def _hash(found: Steps, label: Ints, order: Ints | int) -> tuple[Hashes, Hashes]
     """Hash each step, and its context (all but what came), with the calls before up to *order* `[s]`."""
     labels = np.concatenate((label, [-2]))  # -1 indexes it: nothing there
     context = _mix(np.zeros(len(found.caller), np.uint64), np.where(found.caller >= 0, labels[found.caller], -3))
-    cursor = found.before
-    deepest = int(np.max(order)) if np.size(order) else 0
-    for depth in range(deepest):
-        going = (cursor >= 0) & (np.asarray(order) > depth)
-        if not going.any():
+    order = np.broadcast_to(order, len(context))
+    going = np.flatnonzero((found.before >= 0) & (order > 0))
+    cursor = found.before[going]
+    for depth in range(1, int(np.max(order, initial=0)) + 1):
+        context[going] = _mix(context[going], labels[cursor])
+        cursor = found.links[cursor]
+        further = (cursor >= 0) & (order[going] > depth)
+        going, cursor = going[further], cursor[further]
+        if not len(going):
             break
-        context = np.where(going, _mix(context, labels[cursor]), context)
-        cursor = np.where(going, found.links[np.maximum(cursor, 0)], -1)
     came = np.where(found.event >= 0, labels[found.event], 0)
     return _mix(context, came), context
 

@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -31,11 +31,13 @@ class Surprise:
         label: -ln probability of the label that came `[positions]`.
         time: -ln of the probability of a time as long `[positions]`; 0 at the end of a trace.
         offsets: first position of each trace `[traces + 1]`.
+        rank: how many labels were more probable than the one that came `[positions]`; empty unless asked for.
     """
 
     label: Floats
     time: Floats
     offsets: Ints
+    rank: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class Scorer:
     Args:
         model: the bytes of `model.onnx`.
         state: width of the carried state, from the manifest.
+        labels: size of the dictionary.
         provider: `auto` takes CUDA when it works.
         threads: of ONNX Runtime within one run.
 
@@ -69,7 +72,9 @@ class Scorer:
         RuntimeError: `cuda` was asked for and does not work.
     """
 
-    def __init__(self, model: bytes, *, state: int, provider: Provider = "auto", threads: int = 1) -> None:
+    def __init__(
+        self, model: bytes, *, state: int, labels: int = 1, provider: Provider = "auto", threads: int = 1
+    ) -> None:
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(4)
@@ -79,36 +84,75 @@ class Scorer:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session, self.execution_provider = _session(onnxruntime, model, options, provider)
         self._run_options = onnxruntime.RunOptions()
         self._run_options.log_severity_level = 4
         # Without this every output is computed at every run, the costly details too.
         self._run_options.only_execute_path_to_fetches = True
         self._state = state
+        self._session, self.execution_provider = self._working(model, options, provider, labels)
         self._cells = _CELLS if self.execution_provider == "cpu" else _CELLS_CUDA
 
-    def surprise(self, labels: Ints, times: Floats, offsets: Ints) -> Surprise:
+    def _working(self, model: bytes, options: Any, provider: Provider, labels: int) -> tuple[Any, str]:
+        """Make a session and try it out on every label: what the runtime was built with says nothing."""
+        if provider == "cuda" or (provider == "auto" and _cuda_library()):
+            try:
+                session = _cuda_session(self._runtime, model, options)
+                self._try_out(session, labels)
+            except Exception as error:
+                if provider == "cuda":
+                    raise RuntimeError(
+                        f"execution_provider: cuda was asked for and does not work: {error}; "
+                        "check the NVIDIA driver, CUDA and cuDNN, or set execution_provider: auto"
+                    ) from error
+            else:
+                return session, "cuda"
+        try:
+            session = self._runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._try_out(session, labels)
+        except Exception as error:
+            raise ArtifactError(f"model.onnx: ONNX Runtime cannot run it as the manifest says: {error}") from error
+        return session, "cpu"
+
+    def _try_out(self, session: Any, labels: int) -> None:
+        ids = np.concatenate((np.arange(labels), [0])).astype(np.int32)[None]
+        feeds = {
+            "labels": ids,
+            "times": np.zeros((*ids.shape, 1), np.float32),
+            "state": np.zeros((1, self._state), np.float32),
+        }
+        outputs = (*SURPRISES, *DETAILS)
+        shapes = dict(zip(outputs, (o.shape for o in session.run(outputs, feeds, self._run_options)), strict=True))
+        wanted = dict.fromkeys((*SURPRISES[:2], DETAILS[0]), (1, labels)) | {"state_out": (1, self._state)}
+        for name, shape in wanted.items():
+            if shapes[name] != shape:
+                raise ValueError(f"{name} has shape {shapes[name]}, not {shape}")
+
+    def surprise(self, labels: Ints, times: Floats, offsets: Ints, *, ranks: bool = False) -> Surprise:
         """Score traces.
 
         Args:
             labels: dictionary index of each event `[m]`.
             times: scaled log response time of each event `[m]`.
             offsets: first event of each trace `[traces + 1]`.
+            ranks: whether to give the ranks, too; costs more.
         """
         lengths = np.diff(offsets)
         positions = np.concatenate(([0], np.cumsum(lengths + 1)))
         label = np.zeros(positions[-1])
         time = np.zeros(positions[-1])
+        rank = np.zeros(positions[-1] if ranks else 0, np.int64)
+        into = (label, time, rank) if ranks else (label, time)
+        outputs = (*SURPRISES[:2], *DETAILS[: len(into) - 2], "state_out")
         for bucket in _buckets(lengths, self._cells):
             at = 0
-            for (window_label, window_time), valid in self._windows(labels, times, offsets, bucket, SURPRISES):
+            for found, valid in self._windows(labels, times, offsets, bucket, outputs):
                 rows, columns = np.nonzero(valid)
                 place = positions[bucket][rows] + at + columns
-                label[place] = window_label[rows, columns]
-                time[place] = window_time[rows, columns]
+                for column, output in zip(into, found, strict=True):
+                    column[place] = output[rows, columns]
                 at += valid.shape[1]
         time[positions[1:] - 1] = 0.0
-        return Surprise(label, time, positions.astype(np.int64))
+        return Surprise(label, time, positions.astype(np.int64), rank)
 
     def details(self, labels: Ints, times: Floats, offsets: Ints, trace: int) -> Details:
         """Explain one trace of those given (see `surprise`)."""
@@ -159,30 +203,13 @@ def _buckets(lengths: Ints, cells: int) -> Iterator[Ints]:
         start = stop
 
 
-def _session(runtime: Any, model: bytes, options: Any, provider: Provider) -> tuple[Any, str]:
-    if provider != "cpu" and (provider == "cuda" or _cuda_library()):
-        try:
-            if hasattr(runtime, "preload_dlls"):
-                runtime.preload_dlls()
-            session = runtime.InferenceSession(
-                model, options, providers=["CUDAExecutionProvider", "CPUExecutionProvider"]
-            )
-        except Exception as error:
-            if provider == "cuda":
-                raise RuntimeError(f"execution_provider: cuda was asked for and does not work: {error}") from error
-        else:
-            # What the runtime was built with says nothing; what the session runs on does.
-            if session.get_providers()[0] == "CUDAExecutionProvider":
-                return session, "cuda"
-            if provider == "cuda":
-                raise RuntimeError(
-                    "execution_provider: cuda was asked for, but ONNX Runtime fell back to the CPU; "
-                    "check the NVIDIA driver, CUDA and cuDNN, or set execution_provider: auto"
-                )
-    try:
-        return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), "cpu"
-    except Exception as error:
-        raise ArtifactError(f"model.onnx: ONNX Runtime cannot load it: {error}") from error
+def _cuda_session(runtime: Any, model: bytes, options: Any) -> Any:
+    if hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()
+    session = runtime.InferenceSession(model, options, providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+    if session.get_providers()[0] != "CUDAExecutionProvider":
+        raise RuntimeError("ONNX Runtime fell back to the CPU")
+    return session
 
 
 def _cuda_library() -> bool:

@@ -1,0 +1,228 @@
+"""Attributes what speaks against an anomalous trace to the spans to blame, with the numbers that their verdicts carry."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tracead.artifact.calibration import CHANNELS, Calibration
+from otel_tracead.detection.evidence import LABEL, SCALE_FLOOR, SERVICE, STEP, TIME, Judged
+from otel_tracead.detection.explanation import (
+    StructuralMark,
+    Transitions,
+    blame_steps,
+    bound,
+    mixture_median,
+    mixture_surprise,
+    names,
+)
+from otel_tracead.detection.rules import Rules
+from otel_tracead.detection.scorer import Details, Scorer
+from otel_tracead.detection.verdicts import AnomalyType, Level, SpanVerdict
+from otel_tracead.traces.dictionary import END_ID, Dictionary
+
+Floats = npt.NDArray[np.float64]
+
+_HIGH: Final = 1.0
+"""Decades above the threshold from which on a level is high (contract, section 3)."""
+_BELOW: Final = 1.0 - 1e-9
+_MOST_DECADES: Final = 15.0  # of microseconds: thirty years
+
+
+@dataclass(slots=True)
+class _Marks:
+    """Rows to blame, counted from the trace's first event.
+
+    Attributes:
+        rules: for its calls, by the rules of calls.
+        network: for its label, by the network alone: the position that was surprising.
+        slow: for its time: the channel that says so.
+    """
+
+    rules: dict[int, StructuralMark]
+    network: dict[int, int]
+    slow: dict[int, int]
+
+
+class Attribution:
+    """Finds the spans to blame in anomalous traces.
+
+    Args:
+        dictionary: of the model.
+        calibration: of the model.
+        scorer: of the model's network.
+        rules: from when on something counts.
+    """
+
+    def __init__(self, dictionary: Dictionary, calibration: Calibration, scorer: Scorer, rules: Rules) -> None:
+        self._dictionary = dictionary
+        self._calibration = calibration
+        self._scorer = scorer
+        self._rules = rules
+        self._transitions = Transitions(calibration, dictionary)
+
+    def level(self, score: float) -> Level:
+        """Say how sure a score is."""
+        return Level.HIGH if score >= self._rules.threshold + _HIGH else Level.LOW
+
+    def normal(self, judged: Judged, trace: int) -> dict[int, SpanVerdict]:
+        """Give every span of a trace a verdict as if it were normal: its own evidence may be explained by another span."""
+        strongest = self._strengths(judged, trace).max(axis=0)
+        scores = np.minimum(self._calibration.trace_tail.strength(strongest), self._rules.below)
+        first, last = judged.events.offsets[trace : trace + 2]
+        spans = judged.events.span[first:last].tolist()
+        return {
+            span: SpanVerdict(anomalous=False, score=score) for span, score in zip(spans, scores.tolist(), strict=True)
+        }
+
+    def explain(self, judged: Judged, trace: int) -> tuple[dict[int, SpanVerdict], tuple[str, ...]]:
+        """Find the spans of an anomalous trace that are to blame, and the labels that are missing.
+
+        One of the spans has the trace's score, none a higher one.
+        """
+        first, last = judged.events.offsets[trace : trace + 2].tolist()
+        strengths = self._strengths(judged, trace)
+        marks = self._marks(judged, trace, strengths)
+        details: Details | None = None
+        if marks.slow or marks.network:
+            details = self._scorer.details(
+                judged.known.label[first:last], judged.known.scaled[first:last], np.array([0, last - first]), 0
+            )
+        structural = float(judged.channels[[LABEL, STEP], trace].max())
+        spans: dict[int, SpanVerdict] = {}
+        missing: list[str] = []
+        for row in sorted({*marks.rules, *marks.network, *marks.slow}):
+            values: dict[str, object] = {}
+            strength = 0.0
+            mark = marks.rules.get(row)
+            if mark is not None:
+                strength = structural
+                values |= self._by_rules(judged, first + row, mark)
+                missing.extend(names(mark.missing, self._dictionary))
+            elif row in marks.network and details is not None:
+                strength = structural
+                position = marks.network[row]
+                values |= self._by_network(judged, trace, position, details)
+                if position == last - first:
+                    missing.extend(names(tuple(details.top[position][:1].tolist()), self._dictionary, END_ID))
+            if row in marks.slow and details is not None:
+                strength = max(strength, float(strengths[[TIME, SERVICE], row].max()))
+                values |= self._times(judged, first + row, details.mixture[row], marks.slow[row])
+            kind = AnomalyType.STRUCTURAL if row not in marks.slow else AnomalyType.RESPONSE_TIME
+            if row in marks.slow and (row in marks.rules or row in marks.network):
+                kind = AnomalyType.BOTH
+            score = max(float(self._calibration.trace_tail.strength(np.array([strength]))[0]), self._rules.threshold)
+            span = int(judged.events.span[first + row])
+            spans[span] = SpanVerdict(anomalous=True, type=kind, score=score, level=self.level(score), **values)  # type: ignore[arg-type]
+        return spans, tuple(dict.fromkeys(missing))
+
+    def _strengths(self, judged: Judged, trace: int) -> Floats:
+        """Give the strength of each event of a trace by channel, in the channel's decades `[channels, n]`."""
+        first, last = judged.events.offsets[trace : trace + 2].tolist()
+        rows = slice(first, last)
+        tails, found = self._calibration.channel_tails, judged.evidence
+        strengths = np.zeros((len(CHANNELS), last - first))
+        for channel, values in ((LABEL, found.label), (TIME, found.time), (SERVICE, found.service)):
+            strengths[channel] = tails.strength(values[rows], channel)
+        ours = found.steps.of(trace, first, last)
+        ours = ours[found.new[ours]]
+        to = np.where(found.steps.event[ours] >= 0, found.steps.event[ours], found.steps.caller[ours])
+        np.maximum.at(strengths[STEP], to[to >= 0] - first, tails.strength(found.step[ours[to >= 0]], STEP))
+        return strengths
+
+    def _marks(self, judged: Judged, trace: int, strengths: Floats) -> _Marks:
+        # The strongest always counts: the threshold is on the trace's scale, which was rounded once more.
+        wanted = self._rules.wanted
+        if self._rules.calibrated:
+            wanted = min(wanted, float(judged.channels[:, trace].max()))
+        by_rules, by_network = self._structural_rows(judged, trace, strengths, wanted)
+        return _Marks(by_rules, by_network, self._slow_rows(judged, trace, strengths, wanted))
+
+    def _structural_rows(
+        self, judged: Judged, trace: int, strengths: Floats, wanted: float
+    ) -> tuple[dict[int, StructuralMark], dict[int, int]]:
+        events, found = judged.events, judged.evidence
+        first, last = events.offsets[trace : trace + 2].tolist()
+        if self._rules.top_k is not None:
+            positions = self._rules.unlikely(judged, trace, trace + 1)
+            # The end of a trace is no span: the last one stands for it, unless it is to blame itself.
+            rows = {min(position, last - first - 1): position for position in np.flatnonzero(positions)[::-1].tolist()}
+            return {}, rows
+        tails = self._calibration.channel_tails
+        ours = found.steps.of(trace, first, last)
+        ours = ours[found.new[ours]]
+        strong = ours[tails.strength(found.step[ours], STEP) >= wanted]
+        if len(strong):
+            columns = (found.steps.caller, found.steps.before, found.steps.event)
+            new = np.stack([np.maximum(column[strong] - first, -1) for column in columns], axis=1).tolist()
+            parent = np.maximum(events.parent[first:last] - first, -1)
+            marks = blame_steps(
+                [(caller, before, came) for caller, before, came in new],
+                judged.known.label[first:last],
+                parent,
+                self._transitions,
+            )
+            return {mark.row: mark for mark in marks}, {}
+        over = np.flatnonzero(strengths[LABEL] >= wanted)
+        if len(over):
+            return {}, {int(over[0]): int(over[0])}
+        ending = float(tails.strength(found.ending[trace : trace + 1], LABEL)[0])
+        return {}, {last - first - 1: last - first} if ending >= wanted else {}
+
+    def _slow_rows(self, judged: Judged, trace: int, strengths: Floats, wanted: float) -> dict[int, int]:
+        """Give the rows with a response-time anomaly, and the channel that says so."""
+        first, last = judged.events.offsets[trace : trace + 2].tolist()
+        if self._rules.confidence is not None:
+            return dict.fromkeys(np.flatnonzero(self._rules.long(judged, trace, trace + 1)).tolist(), TIME)
+        slow = dict.fromkeys(np.flatnonzero(strengths[TIME] >= wanted).tolist(), TIME)
+        service = judged.events.service[first:last]
+        tail = judged.evidence.tail[first:last]
+        for one in np.unique(service[strengths[SERVICE] >= wanted]).tolist():
+            members = np.flatnonzero(service == one)
+            if not any(row in slow for row in members.tolist()):
+                slow[int(members[np.argmax(tail[members])])] = SERVICE
+        return slow
+
+    def _by_rules(self, judged: Judged, row: int, mark: StructuralMark) -> dict[str, object]:
+        unseen = bool(judged.known.unseen[row]) and not mark.missing
+        return {
+            "rank": len(self._dictionary) if unseen else mark.expectation.rank,
+            "probability": 0.0 if unseen else mark.expectation.probability,
+            "expected": names(mark.expectation.expected, self._dictionary),
+        }
+
+    def _by_network(self, judged: Judged, trace: int, position: int, details: Details) -> dict[str, object]:
+        first, last = judged.events.offsets[trace : trace + 2].tolist()
+        unseen = position < last - first and bool(judged.known.unseen[first + position])
+        surprise = float(judged.surprise.label[judged.surprise.offsets[trace] + position])
+        return {
+            "rank": len(self._dictionary) if unseen else int(details.rank[position]),
+            "probability": 0.0 if unseen else float(np.exp(-surprise)),
+            "expected": names(tuple(details.top[position].tolist()), self._dictionary),
+        }
+
+    def _times(self, judged: Judged, row: int, mixture: npt.NDArray[np.float32], channel: int) -> dict[str, object]:
+        """Give what was expected of a span's response time, and the bound that it crossed, both in milliseconds."""
+        events, calibration = judged.events, self._calibration
+        label = int(judged.known.label[row])
+        center, scale = float(calibration.center[label]), max(float(calibration.scale[label]), SCALE_FLOOR)
+        own = float(events.self_us[row])
+        covered = float(events.duration_us[row]) - own
+        expected = min(max(10.0 ** min(center + scale * mixture_median(mixture), _MOST_DECADES) - 1.0, 0.0), own)
+        usual = min(10.0 ** min(center, _MOST_DECADES) - 1.0, own)
+        # As `impact` weighs an excess, with the weight that this span's own was given.
+        weight = 10.0 ** (judged.evidence.time[row] / max(float(judged.evidence.tail[row]), 1e-12)) - 1.0
+
+        def strength(own_us: float) -> float:
+            surprise = mixture_surprise(mixture, (np.log10(1.0 + own_us) - center) / scale)
+            if self._rules.confidence is not None:
+                return self._rules.wanted if surprise > self._rules.longest_nats else 0.0
+            tail = calibration.time_tails.strength(np.array([surprise]), np.array([label]))
+            share = max(own_us - usual, 0.0) / max(own - usual, 1e-9)
+            return float(calibration.channel_tails.strength(tail * np.log10(1.0 + weight * min(share, 1.0)), TIME)[0])
+
+        upper = bound(strength, expected, own, self._rules.wanted) if channel == TIME else expected
+        observed_ms = (covered + own) / 1e3
+        upper_ms = min((covered + upper) / 1e3, observed_ms * _BELOW)
+        return {"expected_ms": min((covered + expected) / 1e3, upper_ms), "upper_ms": upper_ms}
