@@ -22,6 +22,7 @@ from otel_tracead.detection.scorer import Details, Scorer
 from otel_tracead.detection.verdicts import AnomalyType, Level, SpanVerdict
 from otel_tracead.traces.dictionary import END_ID, Dictionary
 
+Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _HIGH: Final = 1.0
@@ -43,6 +44,19 @@ class _Marks:
     rules: dict[int, StructuralMark]
     network: dict[int, int]
     slow: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What an anomalous trace comes to.
+
+    Attributes:
+        spans: the verdicts of the spans to blame, by index.
+        missing: labels that should have come and did not.
+    """
+
+    spans: dict[int, SpanVerdict]
+    missing: tuple[str, ...]
 
 
 class Attribution:
@@ -76,46 +90,54 @@ class Attribution:
             span: SpanVerdict(anomalous=False, score=score) for span, score in zip(spans, scores.tolist(), strict=True)
         }
 
-    def explain(self, judged: Judged, trace: int) -> tuple[dict[int, SpanVerdict], tuple[str, ...]]:
-        """Find the spans of an anomalous trace that are to blame, and the labels that are missing.
+    def explain(self, judged: Judged, traces: Ints) -> list[Explained]:
+        """Find the spans of anomalous *traces* that are to blame, and the labels that are missing.
 
-        One of the spans has the trace's score, none a higher one.
+        One span of each trace has the trace's score, none a higher one.
         """
+        strengths = [self._strengths(judged, trace) for trace in traces.tolist()]
+        marks = [self._marks(judged, trace, own) for trace, own in zip(traces.tolist(), strengths, strict=True)]
+        unclear = np.array([bool(one.slow or one.network) for one in marks], np.bool_)
+        known = judged.known
+        detailed = iter(self._scorer.details(known.label, known.scaled, judged.events.offsets, traces[unclear]))
+        details = [next(detailed) if one else None for one in unclear.tolist()]
+        return [self._explain(judged, *one) for one in zip(traces.tolist(), strengths, marks, details, strict=True)]
+
+    def _explain(
+        self, judged: Judged, trace: int, strengths: Floats, marks: _Marks, details: Details | None
+    ) -> Explained:
         first, last = judged.events.offsets[trace : trace + 2].tolist()
-        strengths = self._strengths(judged, trace)
-        marks = self._marks(judged, trace, strengths)
-        details: Details | None = None
-        if marks.slow or marks.network:
-            details = self._scorer.details(
-                judged.known.label[first:last], judged.known.scaled[first:last], np.array([0, last - first]), 0
-            )
+        rows = sorted({*marks.rules, *marks.network, *marks.slow})
         structural = float(judged.channels[[LABEL, STEP], trace].max())
+        strongest = [
+            max(
+                structural if row in marks.rules or row in marks.network else 0.0,
+                float(strengths[[TIME, SERVICE], row].max()) if row in marks.slow else 0.0,
+            )
+            for row in rows
+        ]
+        scores = np.maximum(self._calibration.trace_tail.strength(np.array(strongest)), self._rules.threshold)
         spans: dict[int, SpanVerdict] = {}
         missing: list[str] = []
-        for row in sorted({*marks.rules, *marks.network, *marks.slow}):
+        for row, score in zip(rows, scores.tolist(), strict=True):
             values: dict[str, object] = {}
-            strength = 0.0
-            mark = marks.rules.get(row)
-            if mark is not None:
-                strength = structural
+            kind = AnomalyType.STRUCTURAL if row not in marks.slow else AnomalyType.RESPONSE_TIME
+            if row in marks.slow and (row in marks.rules or row in marks.network):
+                kind = AnomalyType.BOTH
+            if row in marks.rules:
+                mark = marks.rules[row]
                 values |= self._by_rules(judged, first + row, mark)
                 missing.extend(names(mark.missing, self._dictionary))
             elif row in marks.network and details is not None:
-                strength = structural
                 position = marks.network[row]
                 values |= self._by_network(judged, trace, position, details)
                 if position == last - first:
                     missing.extend(names(tuple(details.top[position][:1].tolist()), self._dictionary, END_ID))
             if row in marks.slow and details is not None:
-                strength = max(strength, float(strengths[[TIME, SERVICE], row].max()))
                 values |= self._times(judged, first + row, details.mixture[row], marks.slow[row])
-            kind = AnomalyType.STRUCTURAL if row not in marks.slow else AnomalyType.RESPONSE_TIME
-            if row in marks.slow and (row in marks.rules or row in marks.network):
-                kind = AnomalyType.BOTH
-            score = max(float(self._calibration.trace_tail.strength(np.array([strength]))[0]), self._rules.threshold)
             span = int(judged.events.span[first + row])
             spans[span] = SpanVerdict(anomalous=True, type=kind, score=score, level=self.level(score), **values)  # type: ignore[arg-type]
-        return spans, tuple(dict.fromkeys(missing))
+        return Explained(spans, tuple(dict.fromkeys(missing)))
 
     def _strengths(self, judged: Judged, trace: int) -> Floats:
         """Give the strength of each event of a trace by channel, in the channel's decades `[channels, n]`."""
@@ -214,13 +236,13 @@ class Attribution:
         # As `impact` weighs an excess, with the weight that this span's own was given.
         weight = 10.0 ** (judged.evidence.time[row] / max(float(judged.evidence.tail[row]), 1e-12)) - 1.0
 
-        def strength(own_us: float) -> float:
+        def strength(own_us: Floats) -> Floats:
             surprise = mixture_surprise(mixture, (np.log10(1.0 + own_us) - center) / scale)
             if self._rules.confidence is not None:
-                return self._rules.wanted if surprise > self._rules.longest_nats else 0.0
-            tail = calibration.time_tails.strength(np.array([surprise]), np.array([label]))
-            share = max(own_us - usual, 0.0) / max(own - usual, 1e-9)
-            return float(calibration.channel_tails.strength(tail * np.log10(1.0 + weight * min(share, 1.0)), TIME)[0])
+                return np.where(surprise > self._rules.longest_nats, self._rules.wanted, 0.0)
+            tail = calibration.time_tails.strength(surprise, np.full(len(own_us), label))
+            share = np.clip((own_us - usual) / max(own - usual, 1e-9), 0.0, 1.0)
+            return calibration.channel_tails.strength(tail * np.log10(1.0 + weight * share), TIME)
 
         upper = bound(strength, expected, own, self._rules.wanted) if channel == TIME else expected
         observed_ms = (covered + own) / 1e3

@@ -92,11 +92,13 @@ class ModelDetector:
 
     def verdicts(self, judged: Judged, *, every_span: bool = False) -> list[TraceVerdict]:
         """Put what was found in words, one verdict a trace."""
-        events, explained = judged.events, self._attribution
+        events, attribution = judged.events, self._attribution
         complete = ((events.roots == 1) & (events.orphans == 0)).tolist()
         unknown = np.bincount(events.trace, weights=judged.known.unseen, minlength=events.traces).astype(int).tolist()
-        anomalous = self._rules.anomalous(judged).tolist()
-        foreign = (judged.foreign > self._settings.unknown_labels).tolist()
+        anomalous = self._rules.anomalous(judged)
+        foreign = judged.foreign > self._settings.unknown_labels
+        found = np.flatnonzero(anomalous & ~foreign)
+        explanations = dict(zip(found.tolist(), attribution.explain(judged, found), strict=True))
         out: list[TraceVerdict] = []
         for trace, verdict_span in enumerate(events.root.tolist()):
             if foreign[trace]:
@@ -111,17 +113,18 @@ class ModelDetector:
             spans: Mapping[int, SpanVerdict] = {}
             missing: tuple[str, ...] = ()
             score = min(float(judged.score[trace]), self._rules.below)
-            if anomalous[trace]:
-                spans, missing = explained.explain(judged, trace)
+            explanation = explanations.get(trace)
+            if explanation is not None:
+                spans, missing = explanation.spans, explanation.missing
                 score = max(span.score for span in spans.values())
             if every_span:
-                spans = {**explained.normal(judged, trace), **spans}
+                spans = {**attribution.normal(judged, trace), **spans}
             verdict = TraceVerdict(
                 verdict_span=verdict_span,
                 complete=complete[trace],
-                anomalous=anomalous[trace],
+                anomalous=explanation is not None,
                 score=score,
-                level=explained.level(score) if anomalous[trace] else None,
+                level=attribution.level(score) if explanation is not None else None,
                 missing=missing if events.orphans[trace] == 0 else (),
                 spans=spans,
                 unknown_labels=unknown[trace],

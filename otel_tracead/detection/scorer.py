@@ -18,6 +18,7 @@ Floats32 = npt.NDArray[np.float32]
 _CELLS: Final = 8192  # events with padding in one run on the CPU: a few milliseconds
 _CELLS_CUDA: Final = 262_144
 _WINDOW: Final = 1024
+_DETAILS_COST: Final = 4  # they take so much more memory than surprises
 _PADDING: Final = 1.15
 SURPRISES: Final = ("label_surprise", "time_surprise", "state_out")
 DETAILS: Final = ("label_rank", "top_labels", "top_probabilities", "time_mixture")
@@ -154,13 +155,17 @@ class Scorer:
         time[positions[1:] - 1] = 0.0
         return Surprise(label, time, positions.astype(np.int64), rank)
 
-    def details(self, labels: Ints, times: Floats, offsets: Ints, trace: int) -> Details:
-        """Explain one trace of those given (see `surprise`)."""
-        parts: list[list[Any]] = [
-            outputs for outputs, _ in self._windows(labels, times, offsets, np.array([trace]), (*DETAILS, "state_out"))
-        ]
-        rank, top, probability, mixture = (np.concatenate([part[i] for part in parts], axis=1)[0] for i in range(4))
-        return Details(rank, top, probability, mixture)
+    def details(self, labels: Ints, times: Floats, offsets: Ints, traces: Ints) -> list[Details]:
+        """Explain some *traces* of those given (see `surprise`), in their order."""
+        explained: dict[int, Details] = {}
+        lengths = np.diff(offsets)[traces]
+        for bucket in _buckets(lengths, self._cells // _DETAILS_COST):
+            windows = self._windows(labels, times, offsets, traces[bucket], (*DETAILS, "state_out"))
+            parts = [found for found, _ in windows]
+            outputs = [np.concatenate([part[i] for part in parts], axis=1) for i in range(len(DETAILS))]
+            for place, trace in enumerate(bucket.tolist()):
+                explained[trace] = Details(*(output[place, : lengths[trace] + 1] for output in outputs))
+        return [explained[trace] for trace in range(len(traces))]
 
     def _windows(
         self, labels: Ints, times: Floats, offsets: Ints, bucket: Ints, outputs: Sequence[str]
