@@ -12,10 +12,12 @@ def render(template: str, **content: Any) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share of 1 for people: `0.4 %`, `12 %`, `100 %` (and that only if it is all)."""
+    """Write a share of 1 for people: `< 0.1 %`, `0.4 %`, `12 %`, `100 %` (and that only if it is all)."""
     value = 100 * share
     if value in (0, 100):
         return f"{value:.0f} %"
+    if value < 0.1:
+        return "< 0.1 %"
     return f"{value:.1f} %" if value < 10 or value > 99 else f"{value:.0f} %"
 
 
