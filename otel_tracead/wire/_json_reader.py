@@ -65,6 +65,8 @@ def message(fields: _Fields, value: object) -> bytes:
             except Broken as broken:
                 broken.path.append(key)
                 raise
+    # By tag, as every encoder of protobuf writes them: readers of heads rely on the usual order to be fast.
+    parts.sort()
     return b"".join(parts)
 
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from otel_tracead.wire._shallow import SpanHead
+from otel_tracead.wire.columns import mixed, read_columns
 from otel_tracead.wire.otlp import text
 
 _ID_BYTES: Final = 8
-_NO_ID: Final = bytes(_ID_BYTES)
 _LATEST: Final = np.uint64(1 << 62)
 _MEMO: Final = 50_000
 _LONG: Final = 1024  # bytes of a naming or attribute from which on it is not remembered: memory is bounded
@@ -66,44 +66,77 @@ class HeadReader:
         self._name = name
         self._codes: dict[_Naming, int] = {}
         self._texts: dict[bytes, tuple[str, str]] = {}
+        self.forget()
 
     def forget(self) -> None:
         """Drop what was memoised (the codes it gave are no longer valid)."""
         self._codes.clear()
         self._texts.clear()
+        self._groups: dict[int, Hashable] = {}
+        self._namings = np.zeros(0, np.uint64)
+        self._naming_codes = np.zeros(0, np.int64)
 
     def read(self, spans: Sequence[bytes], groups: Sequence[Hashable]) -> Heads:
         """Read *spans*; `groups[i]` is what, beside its own fields, the name of span i depends on (its envelope)."""
-        parse = SpanHead.FromString
-        codes, begins = self._codes, self._begins
-        span_ids: list[bytes] = []
-        parent_ids: list[bytes] = []
-        starts: list[int] = []
-        ends: list[int] = []
-        kinds: list[int] = []
-        found: list[int] = []
-        for span, group in zip(spans, groups, strict=True):
-            head = parse(span)
-            span_ids.append(head.span_id)
-            parent_ids.append(head.parent_span_id or _NO_ID)
-            starts.append(head.start)
-            ends.append(head.end)
-            kind = head.kind
-            kinds.append(kind)
-            attributes = self._attributes([a for a in head.attributes[:] if a[:2] in begins]) if begins else ()
-            key = (group, head.name, kind, head.status.code, attributes)
-            code = codes.get(key)
-            if code is None:
-                code = self._new(key)
-            found.append(code)
-        return Heads(
-            span_id=_ids(span_ids),
-            parent_id=_ids(parent_ids),
-            start=_times(starts),
-            end=_times(ends),
-            server=np.isin(np.array(kinds, np.int64), _SERVER_KINDS),
-            code=np.array(found, np.int64),
+        n = len(spans)
+        columns = read_columns(spans, self._wanted)
+        addresses = np.fromiter(map(id, groups), np.uint64, n)
+        code = self._known_codes(mixed(columns.naming, addresses), columns.read, spans, groups)
+        heads = Heads(
+            span_id=columns.span_id,
+            parent_id=columns.parent_id,
+            start=np.minimum(columns.start, _LATEST).astype(np.int64),
+            end=np.minimum(columns.end, _LATEST).astype(np.int64),
+            server=(columns.kind == _SERVER_KINDS[0]) | (columns.kind == _SERVER_KINDS[1]),
+            code=code,
         )
+        for index in np.flatnonzero(~columns.read).tolist():
+            head = SpanHead.FromString(spans[index])
+            heads.span_id[index] = _id(head.span_id)
+            heads.parent_id[index] = _id(head.parent_span_id)
+            heads.start[index] = min(head.start, int(_LATEST))
+            heads.end[index] = min(head.end, int(_LATEST))
+            heads.server[index] = head.kind in _SERVER_KINDS
+            heads.code[index] = self._code(head, groups[index])
+        return heads
+
+    def _known_codes(
+        self,
+        naming: npt.NDArray[np.uint64],
+        read: npt.NDArray[np.bool_],
+        spans: Sequence[bytes],
+        groups: Sequence[Hashable],
+    ) -> npt.NDArray[np.int64]:
+        """Look the namings up among those met before; a new one is parsed, once."""
+        place = np.searchsorted(self._namings, naming)
+        inside = np.minimum(place, max(len(self._namings) - 1, 0))
+        known = self._namings[inside] == naming if len(self._namings) else np.zeros(len(naming), np.bool_)
+        new, first = np.unique(naming[read & ~known], return_index=True)
+        if not len(new):
+            return np.where(known, self._naming_codes[inside] if len(self._namings) else 0, 0)
+        index = np.flatnonzero(read & ~known)[first]
+        if len(self._namings) + len(new) > _MEMO:
+            self._groups.clear()
+            self._namings, self._naming_codes = self._namings[:0], self._naming_codes[:0]
+            new, first = np.unique(naming[read], return_index=True)
+            index = np.flatnonzero(read)[first]
+        codes = []
+        for one in index.tolist():
+            # Held, so that its address is nobody else's as long as it is part of what is remembered.
+            self._groups[id(groups[one])] = groups[one]
+            codes.append(self._code(SpanHead.FromString(spans[one]), groups[one]))
+        namings = np.concatenate((self._namings, new))
+        order = np.argsort(namings)
+        self._namings = namings[order]
+        self._naming_codes = np.concatenate((self._naming_codes, np.array(codes, np.int64)))[order]
+        return self._naming_codes[np.minimum(np.searchsorted(self._namings, naming), len(namings) - 1)]
+
+    def _code(self, head: SpanHead, group: Hashable) -> int:
+        begins = self._begins
+        attributes = self._attributes([a for a in head.attributes[:] if a[:2] in begins]) if begins else ()
+        key = (group, head.name, head.kind, head.status.code, attributes)
+        found = self._codes.get(key)
+        return self._new(key) if found is None else found
 
     def _attributes(self, encoded: Iterable[bytes]) -> tuple[tuple[str, str], ...]:
         texts, wanted = self._texts, self._wanted
@@ -146,12 +179,5 @@ def _length(key: bytes) -> bytes:
     return bytes((*out, rest))
 
 
-def _ids(ids: list[bytes]) -> npt.NDArray[np.uint64]:
-    joined = b"".join(ids)
-    if len(joined) != _ID_BYTES * len(ids) or any(len(one) != _ID_BYTES for one in ids):
-        joined = b"".join(one if len(one) == _ID_BYTES else _NO_ID for one in ids)
-    return np.frombuffer(joined, ">u8").astype(np.uint64)
-
-
-def _times(times: list[int]) -> npt.NDArray[np.int64]:
-    return np.minimum(np.array(times, np.uint64), _LATEST).astype(np.int64)
+def _id(one: bytes) -> int:
+    return int.from_bytes(one, "big") if len(one) == _ID_BYTES else 0
