@@ -72,7 +72,7 @@ class MetricsConfig(ComponentConfig):
     """
 
     level: Literal["none", "basic", "normal", "detailed"] = "normal"
-    address: Endpoint | None = Field(default=None, description="deprecated: readers")
+    address: Endpoint | None = Field(default=None, description="deprecated: write `readers`.")
     readers: tuple[ReaderConfig, ...] = Field(default_factory=_default_readers, strict=False)
 
     @model_validator(mode="after")
