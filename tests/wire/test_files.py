@@ -144,7 +144,7 @@ def test_what_came_before_the_damage_is_given(tmp_path):
     [
         (b"", "a.jsonl:1: the file is empty"),
         (b"\n\n  ", "the file is empty"),
-        (gzip.compress(b""), "the file is empty"),
+        (gzip.compress(b"", mtime=0), "the file is empty"),
         (b"hello", "a.jsonl:byte 0: starts with b'hello': neither OTLP"),
         (b"\x7fELF\x02\x01", "neither OTLP"),
         (b'{"faults":[]}', "a.jsonl:1: JSON, but neither OTLP"),
