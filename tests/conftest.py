@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -16,4 +17,22 @@ def trace_data() -> Path:
     folder = Path(os.environ.get("TRACEAD_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"no traces at {folder}: set TRACEAD_DATA to a folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Any:
+    """What was learned of a minute of the simulated shop, with a random network; see `tiny_model`."""
+    import tiny_model
+
+    return tiny_model.learned(tiny_model.shop_traces())
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model artifact that holds `tiny_model`."""
+    from tiny_model import write_artifact
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    write_artifact(folder, tiny_model)
     return folder

@@ -3,7 +3,7 @@
 import io
 import zipfile
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ CHANNELS: Final = ("label", "step", "time", "service")
 """Kinds of evidence: the network's surprise at a label, a new step, a long own work, a slow service."""
 
 _MAX_BYTES: Final = 256 << 20
+_FARTHEST_BACK: Final = 64
 
 
 @dataclass(slots=True)
@@ -84,19 +85,9 @@ def load(content: bytes, labels: int) -> Calibration:
     Raises:
         ArtifactError: a missing array, a wrong type, shape or value, or more bytes than an artifact may have.
     """
-    arrays: dict[str, npt.NDArray[np.generic]] = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(info.file_size for info in archive.infolist()) > _MAX_BYTES:
-                raise ArtifactError(f"calibration.npz: unpacks to more than {_MAX_BYTES >> 20} MiB")
-            for info in archive.infolist():
-                with archive.open(info) as member:
-                    loaded = np.lib.format.read_array(io.BytesIO(member.read()), allow_pickle=False)
-                    arrays[info.filename.removesuffix(".npy")] = loaded
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError) as error:
-        raise ArtifactError(f"calibration.npz: not an archive of arrays: {error}") from error
+    arrays = _arrays(content)
 
-    def take(name: str, *shape: int | None, kind: str = "f") -> npt.NDArray[np.generic]:
+    def take(name: str, *shape: int | None, kind: str = "f") -> npt.NDArray[Any]:
         if name not in arrays:
             raise ArtifactError(f"calibration.npz: the array {name!r} is missing")
         array = arrays[name]
@@ -109,23 +100,78 @@ def load(content: bytes, labels: int) -> Calibration:
             )
         if kind == "f" and np.isnan(array).any():
             raise ArtifactError(f"calibration.npz: {name!r} holds NaN")
-        return array
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
 
     def tails(name: str, rows: int) -> Tails:
-        return Tails(take(f"{name}_knots", rows, KNOTS), take(f"{name}_slope", rows))  # type: ignore[arg-type]
+        return Tails(take(f"{name}_knots", rows, KNOTS), take(f"{name}_slope", rows))
 
     transitions = take("transitions", None, 4, kind="i")
     contexts = take("contexts", None, kind="u")
-    return Calibration(
-        center=take("center", labels),  # type: ignore[arg-type]
-        scale=take("scale", labels),  # type: ignore[arg-type]
-        typical_us=take("typical_us", labels),  # type: ignore[arg-type]
+    loaded = Calibration(
+        center=take("center", labels),
+        scale=take("scale", labels),
+        typical_us=take("typical_us", labels),
         time_tails=tails("time", labels),
         channel_tails=tails("channel", len(CHANNELS)),
         trace_tail=tails("trace", 1),
-        order=take("order", labels + 1, kind="i"),  # type: ignore[arg-type]
-        seen=take("seen", None, kind="u"),  # type: ignore[arg-type]
-        contexts=contexts,  # type: ignore[arg-type]
-        counts=take("counts", len(contexts), kind="i"),  # type: ignore[arg-type]
-        transitions=transitions,  # type: ignore[arg-type]
+        order=take("order", labels + 1, kind="i"),
+        seen=take("seen", None, kind="u"),
+        contexts=contexts,
+        counts=take("counts", len(contexts), kind="i"),
+        transitions=transitions,
     )
+    for problem, found in _problems(loaded, labels).items():
+        if found:
+            raise ArtifactError(f"calibration.npz: {problem}")
+    return loaded
+
+
+def _arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            if size <= _MAX_BYTES:
+                return {one.filename.removesuffix(".npy"): _array(archive.read(one)) for one in members}
+    except Exception as error:  # zipfile has no error of its own: zlib's, lzma's, struct's and others come through
+        raise ArtifactError(f"calibration.npz: not an archive of arrays: {error}") from error
+    raise ArtifactError(f"calibration.npz: unpacks to {size} bytes, more than {_MAX_BYTES >> 20} MiB")
+
+
+def _array(encoded: bytes) -> npt.NDArray[Any]:
+    """Decode one `.npy`; its header is believed only as far as there are bytes (numpy would allocate first)."""
+    file = io.BytesIO(encoded)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array in another version of the format")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject or dtype.kind not in "fiu" or (fortran and len(shape) > 1):
+        raise ValueError(f"an array of type {dtype}")
+    return np.frombuffer(encoded, dtype, offset=file.tell()).reshape(shape).copy()
+
+
+def _problems(loaded: Calibration, labels: int) -> dict[str, bool]:
+    """Say what is wrong with the values: what would fail, or say nonsense, only once there is traffic."""
+    tails = (loaded.time_tails, loaded.channel_tails, loaded.trace_tail)
+    caller, before, came, count = loaded.transitions.T
+    return {
+        "a label's typical time is no finite number": not np.isfinite((loaded.center, loaded.typical_us)).all(),
+        "a label's spread is no positive number": not (np.isfinite(loaded.scale) & (loaded.scale > 0)).all(),
+        "quantiles do not increase": any((one.knots[:, 1:] < one.knots[:, :-1]).any() for one in tails),
+        "quantiles begin with no finite number": not all(np.isfinite(one.knots[:, 0]).all() for one in tails),
+        "a slope is no finite number from 0 on": not all(
+            (np.isfinite(one.slope) & (one.slope >= 0)).all() for one in tails
+        ),
+        "a caller looks back at no calls, or at too many": bool(
+            ((loaded.order < 1) | (loaded.order > _FARTHEST_BACK)).any()
+        ),
+        "hashes of steps are not sorted": bool(
+            (loaded.seen[1:] < loaded.seen[:-1]).any() or (loaded.contexts[1:] < loaded.contexts[:-1]).any()
+        ),
+        "a count is negative": bool((loaded.counts < 0).any() or (count < 0).any()),
+        "a transition speaks of a label that is not in the dictionary": bool(
+            (loaded.transitions[:, :3] >= labels).any()
+            or (caller < -3).any()
+            or (before < -2).any()
+            or (came < 0).any()
+        ),
+    }

@@ -1,6 +1,7 @@
 """The model folder on disk: written whole, verified before anything in it is used."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ CALIBRATION: Final = "calibration.npz"
 REPORT: Final = "report.html"
 _REQUIRED: Final = (NETWORK, LABELS, CALIBRATION, REPORT)
 _MAX_BYTES: Final = 512 << 20
+_MOST_FILES: Final = 64
 
 
 @dataclass(slots=True)
@@ -48,18 +50,25 @@ def load(folder: Path) -> Artifact:
     Raises:
         ArtifactError: a file is missing, too large, changed, or not what it should be; says which and what to do.
     """
-    manifest = manifests.decode(_read(folder, MANIFEST))
+    encoded = _read(folder, MANIFEST)
+    try:
+        manifest = manifests.decode(encoded)
+    except ArtifactError as error:
+        raise ArtifactError(f"{folder}: {error}") from error
     for name in _REQUIRED:
         if name not in manifest.files:
             raise ArtifactError(f"{folder / MANIFEST}: names no {name}")
     contents: dict[str, bytes] = {}
+    if len(manifest.files) > _MOST_FILES:
+        raise ArtifactError(f"{folder / MANIFEST}: names {len(manifest.files)} files, which no artifact has")
     for name, checksum in manifest.files.items():
-        if Path(name).name != name or name.startswith("."):
+        if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
             raise ArtifactError(f"{folder / MANIFEST}: names a file outside the artifact: {name!r}")
         content = _read(folder, name)
         if hashlib.sha256(content).hexdigest() != checksum:
             raise ArtifactError(f"{folder / name}: its checksum is not the manifest's; the file was changed or cut")
-        contents[name] = content
+        if name in _REQUIRED:
+            contents[name] = content
     dictionary = _dictionary(folder, contents[LABELS])
     try:
         calibration = calibrations.load(contents[CALIBRATION], len(dictionary))
@@ -96,20 +105,28 @@ def encode_dictionary(dictionary: Dictionary) -> bytes:
 def _dictionary(folder: Path, content: bytes) -> Dictionary:
     try:
         raw = orjson.loads(content)
-        labels, rare = raw["labels"], raw["rare"]
-        if not all(isinstance(label, str) for label in [*labels, *rare]):
-            raise ValueError("a label is no string")
-        return Dictionary(labels, rare)
+        labels, rare = list(raw["labels"]), list(raw["rare"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder / LABELS}: not a dictionary of labels: {error}") from error
+        raise ArtifactError(f"{folder / LABELS}: not a dictionary of labels: {error!r}") from error
+    if not all(isinstance(label, str) for label in labels + rare):
+        raise ArtifactError(f"{folder / LABELS}: not a dictionary of labels: a label is no string")
+    try:
+        return Dictionary(labels, rare)
+    except ValueError as error:
+        raise ArtifactError(f"{folder / LABELS}: {error}") from error
 
 
 def _read(folder: Path, name: str) -> bytes:
     path = folder / name
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ArtifactError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, which no artifact is")
-        return path.read_bytes()
+        if not path.is_file():
+            path.stat()
+            raise ArtifactError(f"{path}: not a regular file")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _MAX_BYTES:
+                raise ArtifactError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, which no artifact is")
+            return file.read(size)
     except FileNotFoundError as error:
         hint = "train one with `otel-tracead train`" if name == MANIFEST else "the artifact is not whole"
         raise ArtifactError(f"{path}: no such file; {hint}") from error

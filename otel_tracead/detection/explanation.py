@@ -160,7 +160,7 @@ def _cut_below(caller: int, ended: set[int], children: dict[int, list[int]]) -> 
 
 def names(indices: tuple[int, ...], dictionary: Dictionary, without: int | None = None) -> tuple[str, ...]:
     """Give the labels of dictionary indices, but of *without*; the end is `!0`."""
-    return tuple(dictionary.labels[index] for index in indices if index != without)
+    return tuple(dictionary.labels[index] for index in indices if index != without and index < len(dictionary))
 
 
 def bound(strength: Callable[[Floats], Floats], low: float, high: float, wanted: float) -> float:

@@ -31,8 +31,8 @@ _STATUS_KEYS: Final = (
 DEFAULT_PATTERNS: Final[tuple[str, ...]] = (
     r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}",  # UUID
     r"(?<![0-9A-Za-z])(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{8,}(?![0-9A-Za-z])",  # hexadecimal id
-    r"(?<=[/=:_\-#])\d+(?![0-9A-Za-z.])",  # a number as a path part or after a separator
     r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.])",  # IP address
+    r"(?<=[/=:_\-#])\d+(?![0-9A-Za-z.])",  # a number as a path part or after a separator
 )
 """Regular expressions whose matches in a span's name become `{id}`."""
 
