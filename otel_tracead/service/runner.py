@@ -1,6 +1,7 @@
 """One process's run: signals, reload, fatal errors, and the exit code that comes of them."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -16,6 +17,18 @@ from otel_tracead.service.lifecycle import Service
 from otel_tracead.telemetry import Telemetry
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_GC_THRESHOLDS: Final = (50_000, 20, 50)
+
+
+def _spare_the_collector() -> None:
+    """Take what lives as long as the process out of the garbage collector's rounds, and have it come round less often.
+
+    Spans that wait are thousands of objects without cycles; with the defaults a third of the stage's time went into
+    walking over them again and again (measured at 50,000 spans a second).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 class _Event(Enum):
@@ -93,6 +106,7 @@ class Runner:
                 await starting
             return None
         await starting
+        _spare_the_collector()
         self._logger.info("everything is ready", pipelines=[str(id_) for id_ in config.pipelines])
         return service
 
