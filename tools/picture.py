@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 _ROW, _NAMES, _BARS, _PAD, _LINE = 24, 450, 450, 16, 17
+_ERROR: Final = 2
 _WIDTH: Final = _NAMES + _BARS + 2 * _PAD
 _COLOURS: Final = {"response_time": "#d9480f", "structural": "#862e9c", "both": "#c2255c"}
 _WORDS: Final = {"response_time": "too slow", "structural": "not as usual", "both": "too slow, not as usual"}
@@ -19,11 +20,11 @@ _WORDS: Final = {"response_time": "too slow", "structural": "not as usual", "bot
 class _Span:
     service: str
     name: str
-    kind: int
     id: str
     parent: str
     start: int
     end: int
+    error: bool
     attributes: dict[str, Any]
     children: list["_Span"] = field(default_factory=list)
 
@@ -33,6 +34,7 @@ class _Span:
 
 
 def _value(value: Mapping[str, Any]) -> Any:
+    content: Any
     kind, content = next(iter(value.items()), ("stringValue", ""))
     if kind == "arrayValue":
         return [_value(one) for one in content.get("values", [])]
@@ -53,7 +55,8 @@ def _read(path: Path, trace_id: str) -> Iterator[_Span]:
                 if one["traceId"] == trace_id:
                     times = int(one["startTimeUnixNano"]), int(one["endTimeUnixNano"])
                     parent, attributes = one.get("parentSpanId", ""), _attributes(one.get("attributes", []))
-                    yield _Span(service, one["name"], one.get("kind", 0), one["spanId"], parent, *times, attributes)
+                    failed = one.get("status", {}).get("code") == _ERROR
+                    yield _Span(service, one["name"], one["spanId"], parent, *times, failed, attributes)
 
 
 def _walk(span: _Span, depth: int = 0) -> Iterator[tuple[int, _Span]]:
@@ -85,6 +88,7 @@ def _bar(span: _Span, y: float, first: int, scale: float) -> list[str]:
         at = x + upper * 1e6 * scale
         parts.append(f'<path d="M{at:.1f} {y + 2:.1f}v{_ROW - 4}" stroke="#212529" stroke-dasharray="3 2"/>')
     said = f"{(span.end - span.start) / 1e6:.1f} ms"
+    said += " · error" if span.error else ""
     said += f" · {_WORDS[span.anomaly]}" if span.anomaly else ""
     room = x + width + 6 + 6.2 * len(said) < _WIDTH - _PAD
     place = {"text_anchor": "start"} if room else {"text_anchor": "end"}

@@ -70,14 +70,19 @@ def _block(name: str) -> str:
 
 
 def _model(name: str) -> type[BaseModel]:
-    sections = {"service::telemetry": TelemetryConfig, "train": TrainConfig, **{text: m for m, text in SHARED.items()}}
+    sections: dict[str, type[BaseModel]] = {
+        "service::telemetry": TelemetryConfig,
+        "train": TrainConfig,
+        **{text: m for m, text in SHARED.items()},
+    }
     if name in sections:
         return sections[name]
     kind, _, component = name.partition(" ")
     factory = Registry().find(Kind(f"{kind}s"), component)
     if factory is None:
         raise KeyError(name)
-    return factory.config
+    model: type[BaseModel] = factory.config
+    return model
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
@@ -150,7 +155,7 @@ def _default(info: FieldInfo, section: type[BaseModel] | None) -> str:
         return "off" if value is None else ""
     if value is None:
         return "none"
-    annotated = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    annotated: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
     return _said(TypeAdapter(annotated).dump_python(value, mode="json"))
 
 
