@@ -26,6 +26,8 @@ from otel_tracead.training.settings import TrainConfig
 Progress = Callable[[str, float], None]
 
 _TRIALS = 100
+_MANY_RARE = 1000
+_RARE_SHARE = 0.01
 
 
 def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Progress) -> tuple[Manifest, list[str]]:
@@ -139,7 +141,8 @@ def _warnings(events: Events, learned: Learned, traces: int) -> list[str]:
         warnings.append("All spans have one label, so this traffic is learned by its times alone.")
     elif not np.any(events.parent >= 0):
         warnings.append("No span has a parent, so nothing was learned of calls; times and order alone speak.")
-    if len(learned.dictionary.rare) > max(20, len(learned.dictionary) // 2):
+    rare_spans = sum(count for label, count in used.items() if label in learned.dictionary.rare)
+    if len(learned.dictionary.rare) > _MANY_RARE or rare_spans > _RARE_SHARE * len(events):
         worst = "; ".join(worst_explosions(used)) or "no common stem"
         warnings.append(
             f"{len(used)} different labels, {len(learned.dictionary.rare)} of them too rare to learn: are there ids in "
