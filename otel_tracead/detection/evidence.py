@@ -40,12 +40,14 @@ class Known:
         label: dictionary index of each event `[m]`.
         unseen: the label was not in the training traffic at all `[m]`.
         foreign: nor was it with another callee: not the traffic that the model was trained on `[m]`.
+        strange: unseen, and not only because spans of the trace are missing, its callee's among them `[m]`.
         scaled: log response time, on its label's scale `[m]`.
     """
 
     label: Ints
     unseen: npt.NDArray[np.bool_]
     foreign: npt.NDArray[np.bool_]
+    strange: npt.NDArray[np.bool_]
     scaled: Floats
 
 
@@ -131,7 +133,8 @@ def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibr
     m = len(events)
     at = np.arange(m) + events.trace  # positions hold one more a trace: its end
     ends = surprise.offsets[1:] - 1
-    tail = calibration.time_tails.strength(surprise.time[at], known.label)
+    # What was never seen has no usual time.
+    tail = np.where(known.unseen, 0.0, calibration.time_tails.strength(surprise.time[at], known.label))
     found = grammar.steps(events.parent, events.offsets)
     rules = grammar.Grammar(
         calibration.order, calibration.seen, calibration.contexts, calibration.counts, calibration.transitions
@@ -141,8 +144,8 @@ def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibr
     new &= events.orphans[found.trace] == 0
     # A label that training never saw is new wherever it comes, also where another rare label did. The first m steps
     # are those to the events.
-    new[:m] |= known.unseen
-    strength[:m][known.unseen] = np.log10(2.0 + calibration.counts.sum())
+    new[:m] |= known.strange
+    strength[:m][known.strange] = np.log10(2.0 + calibration.counts.sum())
     label = np.where(events.orphans[events.trace] > 0, 0.0, surprise.label[at])
     return Evidence(
         label=label,
@@ -176,13 +179,13 @@ def translate(events: Events, dictionary: Dictionary, center: Floats, scale: Flo
     ids = np.array([dictionary.index(label) for label in labels], np.int64)
     seen = np.array([dictionary.knows(label) for label in labels], np.bool_)
     ours = np.array([dictionary.knows_base(label) for label in labels], np.bool_)
-    if not len(events):
-        nothing = np.zeros(0, np.bool_)
-        return Known(np.zeros(0, np.int64), nothing, nothing, np.zeros(0))
     label = ids[events.label]
+    unseen, foreign = ~seen[events.label], ~ours[events.label]
+    incomplete = events.orphans[events.trace] > 0
     return Known(
         label=label,
-        unseen=~seen[events.label],
-        foreign=~ours[events.label],
+        unseen=unseen,
+        foreign=foreign,
+        strange=np.where(incomplete, foreign, unseen),
         scaled=scaled_times(events, label, center, scale),
     )

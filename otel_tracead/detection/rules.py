@@ -95,7 +95,7 @@ class Rules:
         unlikely &= np.repeat(events.orphans[first:last] == 0, np.diff(offsets))
         ends = np.zeros(len(unlikely), np.bool_)
         ends[offsets[1:] - offsets[0] - 1] = True
-        unlikely[~ends] |= judged.known.unseen[rows]
+        unlikely[~ends] |= judged.known.strange[rows]
         return unlikely
 
     def long(self, judged: Judged, first: int, last: int) -> Bools:

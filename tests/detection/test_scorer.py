@@ -1,0 +1,213 @@
+"""ONNX Runtime on a small random network: what must not depend on how traces are put together."""
+
+from itertools import pairwise
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_model import SIZES, random_network
+
+from otel_tracead.detection import scorer as scorers
+from otel_tracead.detection.scorer import Scorer
+from otel_tracead.errors import ArtifactError
+from otel_tracead.training.architecture import Architecture
+
+LABELS = 12
+ARCHITECTURE = Architecture(labels=LABELS, **SIZES)
+NETWORK = random_network(ARCHITECTURE)
+
+
+def scorer(**options: object) -> Scorer:
+    return Scorer(NETWORK, **({"state": ARCHITECTURE.state, "labels": LABELS, "provider": "cpu"} | options))
+
+
+@pytest.fixture(scope="module")
+def one() -> Scorer:
+    return scorer()
+
+
+def columns(lengths: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    total = sum(lengths)
+    return random.integers(1, LABELS, total), random.normal(0, 2, total), np.cumsum([0, *lengths], dtype=np.int64)
+
+
+def alone(one: Scorer, labels: np.ndarray, times: np.ndarray, offsets: np.ndarray) -> list:
+    return [
+        one.surprise(labels[first:last], times[first:last], np.array([0, last - first]), ranks=True)
+        for first, last in pairwise(offsets.tolist())
+    ]
+
+
+@given(lengths=st.lists(st.integers(0, 40), max_size=30), cells=st.sampled_from([1, 50, 8192]))
+def test_other_traces_in_a_batch_change_nothing(one, lengths, cells):
+    labels, times, offsets = columns(lengths)
+    one._cells, before = cells, one._cells
+    try:
+        found = one.surprise(labels, times, offsets, ranks=True)
+    finally:
+        one._cells = before
+    assert found.offsets.tolist() == [0, *np.cumsum(np.array(lengths, int) + 1)]
+    for trace, single in enumerate(alone(one, labels, times, offsets)):
+        rows = slice(found.offsets[trace], found.offsets[trace + 1])
+        np.testing.assert_allclose(found.label[rows], single.label, atol=1e-5)
+        np.testing.assert_allclose(found.time[rows], single.time, atol=1e-5)
+        assert found.time[rows][-1] == 0.0
+        np.testing.assert_array_equal(found.rank[rows], single.rank)
+    assert (found.label >= 0).all()
+    assert (found.time >= -1e-6).all()
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 20, 21])
+def test_windows_carry_their_state(one, monkeypatch, window):
+    labels, times, offsets = columns([3, 20, 0, 64, 19, 21])
+    whole = one.surprise(labels, times, offsets)
+    details = one.details(labels, times, offsets, np.arange(6))
+    monkeypatch.setattr(scorers, "_WINDOW", window)
+    cut = one.surprise(labels, times, offsets)
+    np.testing.assert_allclose(cut.label, whole.label, atol=1e-5)
+    np.testing.assert_allclose(cut.time, whole.time, atol=1e-5)
+    for before, after in zip(details, one.details(labels, times, offsets, np.arange(6)), strict=True):
+        np.testing.assert_allclose(after.mixture, before.mixture, atol=1e-5)
+        np.testing.assert_array_equal(after.rank, before.rank)
+
+
+def test_details_agree_with_surprises(one):
+    labels, times, offsets = columns([5, 30, 1, 12])
+    found = one.surprise(labels, times, offsets, ranks=True)
+    traces = np.array([3, 0, 1])
+    for trace, details in zip(traces.tolist(), one.details(labels, times, offsets, traces), strict=True):
+        rows = slice(found.offsets[trace], found.offsets[trace + 1])
+        came = np.append(labels[offsets[trace] : offsets[trace + 1]], 0)
+        time = np.append(times[offsets[trace] : offsets[trace + 1]], 0)
+        assert len(details.rank) == len(details.top) == len(details.mixture) == len(came)
+        np.testing.assert_array_equal(details.rank, found.rank[rows])
+        assert (np.diff(details.probability, axis=1) <= 0).all()
+        for position, label in enumerate(came.tolist()):
+            probability = np.exp(-found.label[rows][position])
+            if details.rank[position] < 3:
+                assert details.top[position][details.rank[position]] == label
+                assert details.probability[position][details.rank[position]] == pytest.approx(probability, abs=1e-5)
+            else:
+                assert label not in details.top[position]
+                assert probability <= details.probability[position][-1] + 1e-6
+        weight, mean, scale = np.split(details.mixture.astype(float), 3, axis=1)
+        np.testing.assert_allclose(np.exp(weight).sum(axis=1), 1.0, atol=1e-5)
+        survival = (np.exp(weight) / (1 + np.exp((time[:, None] - mean) / np.exp(scale)))).sum(axis=1)
+        np.testing.assert_allclose(found.time[rows][:-1], -np.log(survival)[:-1], atol=1e-4)
+
+
+def test_probabilities_of_all_labels_sum_to_one(one):
+    labels, times, _ = columns([6])
+    total = 0.0
+    for label in range(1, LABELS):
+        tried = np.append(labels[:5], label)
+        total += np.exp(-one.surprise(tried, times, np.array([0, 6])).label[5])
+    total += np.exp(-one.surprise(labels[:5], times[:5], np.array([0, 5])).label[5])
+    assert total == pytest.approx(1.0, abs=1e-5)
+
+
+def test_nothing_to_score(one):
+    found = one.surprise(np.zeros(0, np.int64), np.zeros(0), np.zeros(1, np.int64))
+    assert len(found.label) == len(found.time) == 0
+    assert one.details(np.zeros(0, np.int64), np.zeros(0), np.zeros(1, np.int64), np.zeros(0, np.int64)) == []
+    only_ends = one.surprise(np.zeros(0, np.int64), np.zeros(0), np.zeros(3, np.int64))
+    assert len(only_ends.label) == 2
+
+
+@given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 5000))
+def test_buckets_hold_each_trace_once_and_little_padding(lengths, cells):
+    lengths = np.array(lengths, np.int64)
+    found = [bucket.tolist() for bucket in scorers._buckets(lengths, cells)]
+    assert sorted(one for bucket in found for one in bucket) == list(range(len(lengths)))
+    for bucket in found:
+        padded = len(bucket) * (max(lengths[bucket]) + 1)
+        assert len(bucket) == 1 or padded <= cells
+        assert len(bucket) <= 16 or padded <= 1.15 * (lengths[bucket] + 1).sum() + max(lengths[bucket]) + 1
+
+
+def test_auto_takes_the_cpu_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(scorers, "_cuda_library", lambda: False)
+    assert scorer(provider="auto").execution_provider == "cpu"
+
+
+def broken_cuda(*_: object) -> None:
+    raise RuntimeError("libcudnn.so.9: cannot open shared object file")
+
+
+def test_auto_takes_the_cpu_where_the_gpu_does_not_work(monkeypatch):
+    monkeypatch.setattr(scorers, "_cuda_library", lambda: True)
+    monkeypatch.setattr(scorers, "_cuda_session", broken_cuda)
+    assert scorer(provider="auto").execution_provider == "cpu"
+
+
+def test_cuda_that_was_asked_for_and_does_not_work_is_an_error(monkeypatch):
+    monkeypatch.setattr(scorers, "_cuda_session", broken_cuda)
+    with pytest.raises(RuntimeError, match=r"cuda was asked for and does not work: libcudnn.*execution_provider: auto"):
+        scorer(provider="cuda")
+
+
+class FakeRuntime:
+    """As ONNX Runtime behaves where its CUDA libraries cannot be loaded, and where they can."""
+
+    def __init__(self, *providers: str) -> None:
+        self.providers = list(providers)
+
+    def preload_dlls(self) -> None:
+        pass
+
+    def InferenceSession(self, *_: object, **__: object) -> "FakeRuntime":  # noqa: N802
+        return self
+
+    def get_providers(self) -> list[str]:
+        return self.providers
+
+
+def test_a_session_that_fell_back_is_no_cuda_session():
+    with pytest.raises(RuntimeError, match="fell back"):
+        scorers._cuda_session(FakeRuntime("CPUExecutionProvider"), b"", None)
+    working = FakeRuntime("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert scorers._cuda_session(working, b"", None) is working
+
+
+def test_a_session_that_works_on_cuda_is_taken(monkeypatch):
+    import onnxruntime
+
+    def cuda(runtime: object, model: bytes, options: object) -> object:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(scorers, "_cuda_session", cuda)
+    assert scorer(provider="cuda").execution_provider == "cuda"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a network", NETWORK[: len(NETWORK) // 2], onnx.ModelProto().SerializeToString()]
+)
+def test_what_is_no_network_is_refused(content):
+    with pytest.raises(ArtifactError, match=r"model\.onnx: ONNX Runtime cannot run it"):
+        Scorer(content, state=ARCHITECTURE.state, provider="cpu")
+
+
+def test_a_network_of_another_shape_is_refused():
+    for options in ({"state": ARCHITECTURE.state + 1}, {"labels": LABELS + 1}):
+        with pytest.raises(ArtifactError, match=r"model\.onnx"):
+            scorer(**options)
+    other = onnx.load_from_string(NETWORK)
+    for output in other.graph.output:
+        if output.name == "label_rank":
+            output.name = "rank"
+    for node in other.graph.node:
+        node.output[:] = ["rank" if name == "label_rank" else name for name in node.output]
+    with pytest.raises(ArtifactError, match="label_rank"):
+        Scorer(other.SerializeToString(), state=ARCHITECTURE.state, provider="cpu")
+
+
+def test_outputs_of_another_shape_are_refused(one):
+    class Flat:
+        def run(self, outputs, *_):
+            return [np.zeros((1, 1)) for _ in outputs]
+
+    with pytest.raises(ValueError, match="label_surprise has shape"):
+        one._try_out(Flat(), LABELS)
