@@ -1,4 +1,10 @@
-"""`python -m tools.picture FILE TRACE_ID SVG`: draws one annotated trace of an OTLP/JSON file, with its marked spans' attributes."""
+"""`python -m tools.picture FILE TRACE_ID SVG`: draws one annotated trace of an OTLP/JSON file, with its marked spans' attributes.
+
+The picture of the README is trace a62ef07a47a2c096b3e34e50c0f8d2bd of these files:
+
+    otel-tracead generate --start 2026-01-05T09:00:00Z --duration 6m --seed 77 --standard-faults --output shop.jsonl
+    otel-tracead score --model model_artifacts/shop --input shop.jsonl --output annotated.jsonl
+"""
 
 import json
 from collections.abc import Iterator, Mapping
