@@ -39,7 +39,8 @@ def boutique_model(trace_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     system = trace_data / "online_boutique"
     faults = json.loads((system / "faults.json").read_text())["faults"]
     # A fault's first minute lies before its injection, most often.
-    before = [system / fault["files"][0] for fault in faults[1:] if not fault["active_before_injection"]][:3]
+    usable = [fault for fault in faults[1:] if fault["files"] and not fault["active_before_injection"]]
+    before = [system / fault["files"][0] for fault in usable[:3]]
     inputs = [word for path in before for word in ("--input", str(path))]
     command = [sys.executable, "-m", "otel_tracead", "train", *inputs, "--output", str(folder / "model")]
     done = subprocess.run(
