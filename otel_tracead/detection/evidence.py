@@ -178,7 +178,7 @@ def translate(events: Events, dictionary: Dictionary, center: Floats, scale: Flo
     labels = events.labels
     ids = np.array([dictionary.index(label) for label in labels], np.int64)
     seen = np.array([dictionary.knows(label) for label in labels], np.bool_)
-    ours = np.array([dictionary.knows_base(label) for label in labels], np.bool_)
+    ours = np.array([dictionary.knows_stem(label) for label in labels], np.bool_)
     label = ids[events.label]
     unseen, foreign = ~seen[events.label], ~ours[events.label]
     incomplete = events.orphans[events.trace] > 0

@@ -7,7 +7,7 @@ training saw too rarely to learn one by one, and of labels that it never saw.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from otel_tracead.traces.labels import base
+from otel_tracead.traces.labels import stem
 
 END: Final = "!0"
 RARE: Final = "!rare"
@@ -35,7 +35,7 @@ class Dictionary:
             raise ValueError("a dictionary holds each label once")
         # A span that happens to be named like one of the first two is none of them.
         self._ids = {label: index for index, label in enumerate(self.labels) if index > RARE_ID}
-        self._bases = {base(label) for label in self._ids} | {base(label) for label in self.rare}
+        self._stems = {stem(label) for label in (*self._ids, *self.rare)}
 
     def __len__(self) -> int:
         """Count the indices, `!0` and `!rare` included."""
@@ -49,9 +49,9 @@ class Dictionary:
         """Say whether training saw exactly this label."""
         return label in self._ids or label in self.rare
 
-    def knows_base(self, label: str) -> bool:
-        """Say whether training saw this label, or the same span with another callee or none: traffic that is ours."""
-        return base(label) in self._bases
+    def knows_stem(self, label: str) -> bool:
+        """Say whether training saw this label, or the same span with another status or callee: traffic that is ours."""
+        return stem(label) in self._stems
 
 
 def learn(counts: Mapping[str, int], *, max_labels: int, min_count: int) -> Dictionary:

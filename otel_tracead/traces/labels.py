@@ -19,6 +19,7 @@ CALLEE: Final = " → "
 """Between a client span's label and the service that it was seen to call."""
 
 _KINDS: Final = ("", "", "server", "client", "producer", "consumer")
+_STATUS = re.compile(r"[1-5]\d\d|grpc:\S+|ERROR")  # what `status_text` gives
 _FIELD = re.compile(r"\{([a-zA-Z_][\w.\-/]*)\}")
 _SPAN_FIELDS: Final = ("service", "kind", "name", "status")
 _STATUS_KEYS: Final = (
@@ -136,9 +137,10 @@ def with_callee(label: str, service: str) -> str:
     return f"{label}{CALLEE}{service}" if service else label
 
 
-def base(label: str) -> str:
-    """Give the label without the callee."""
-    return label.split(CALLEE, 1)[0]
+def stem(label: str) -> str:
+    """Give the label without the callee and without a status: what stays the same when a call fails."""
+    words = label.split(CALLEE, 1)[0].split(" ")
+    return " ".join(word for word in words if not _STATUS.fullmatch(word))
 
 
 def worst_explosions(counts: Mapping[str, int], limit: int = 5) -> list[str]:

@@ -13,7 +13,7 @@ def test_indices():
     assert len(found) == 4
     assert [found.index(label) for label in ("a", f"b{CALLEE}c", "b", "z", "other")] == [2, 3, 1, 1, 1]
     assert [found.knows(label) for label in ("a", f"b{CALLEE}c", "b", "z", "other")] == [True, True, False, True, False]
-    assert [found.knows_base(label) for label in ("a", "b", f"b{CALLEE}x", f"z{CALLEE}x", "other")] == [True] * 4 + [
+    assert [found.knows_stem(label) for label in ("a", "b", f"b{CALLEE}x", f"z{CALLEE}x", "other")] == [True] * 4 + [
         False
     ]
 

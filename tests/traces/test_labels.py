@@ -9,8 +9,8 @@ from otel_tracead.traces.labels import (
     LONGEST,
     PAPER_TEMPLATE,
     LabelTemplate,
-    base,
     status_text,
+    stem,
     with_callee,
     worst_explosions,
 )
@@ -126,7 +126,13 @@ def test_templates_that_cannot_be_used(template, patterns, words):
 def test_callees():
     assert with_callee("cart client GET", "pricing") == f"cart client GET{CALLEE}pricing"
     assert with_callee("cart client GET", "") == "cart client GET"
-    assert base(with_callee("cart client GET", "pricing")) == "cart client GET" == base("cart client GET")
+    assert stem(with_callee("cart client GET", "pricing")) == "cart client GET" == stem("cart client GET")
+
+
+@pytest.mark.parametrize("status", ["200", "503", "grpc:14", "ERROR"])
+def test_a_stem_is_what_stays_when_a_call_fails(status: str) -> None:
+    assert stem(with_callee(f"cart client GET /carts {status}", "pricing")) == "cart client GET /carts"
+    assert stem(f"{status} GET /carts 10.0.0.1") == "GET /carts 10.0.0.1"
 
 
 def test_the_likely_places_of_ids():
