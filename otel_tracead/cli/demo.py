@@ -50,7 +50,9 @@ def command(*, output: Path) -> None:
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("Sending a simulated shop through the stage", total=1.0)
-        sent = asyncio.run(traffic.send(traces, place, progress=lambda share: bar.update(task, completed=share)))
+        sent = asyncio.run(
+            traffic.send(traces, place, traffic.SCENARIO, lambda share: bar.update(task, completed=share))
+        )
         bar.update(task, description="Comparing with what really happened", total=None)
         found = outcome.compare(traces, sent.truth)
     if found.spans != sent.spans:

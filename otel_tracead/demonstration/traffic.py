@@ -62,7 +62,7 @@ def configuration(output: Path, model: Path) -> dict[str, Any]:
 
 
 async def send(
-    output: Path, model: Path, scenario: Scenario = SCENARIO, progress: Callable[[float], None] = lambda _share: None
+    output: Path, model: Path, scenario: Scenario, progress: Callable[[float], None] = lambda _share: None
 ) -> Sent:
     """Send the traffic of *scenario* through the stage; it has drained when this returns.
 

@@ -18,7 +18,9 @@ def percent(share: float) -> str:
         return f"{value:.0f} %"
     if value < 0.1:
         return "< 0.1 %"
-    return f"{value:.1f} %" if value < 10 or value > 99 else f"{value:.0f} %"
+    if value > 99:
+        return f"{min(value, 99.9):.1f} %"
+    return f"{value:.1f} %" if value < 10 else f"{value:.0f} %"
 
 
 def milliseconds(value: float) -> str:

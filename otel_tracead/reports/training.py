@@ -122,7 +122,7 @@ def _figure(name: str, value: float) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
+    if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
         return count(value)

@@ -7,6 +7,7 @@ from typing import Final
 
 from otel_tracead.reports.annotated import AnnotatedSpan, AnnotatedTrace, Mark
 from otel_tracead.reports.rendering import milliseconds, one_in, percent
+from otel_tracead.traces.dictionary import END, RARE
 
 _ALL: Final = 24
 """Traces with as many rows are shown whole."""
@@ -14,6 +15,7 @@ _ALL: Final = 24
 _AROUND: Final = 2
 _INDENT: Final = 14  # pixels
 _DEEPEST: Final = 12
+_SPOKEN: Final = {END: "the end of the trace", RARE: "a rare call"}
 
 
 class RowKind(StrEnum):
@@ -85,7 +87,7 @@ def findings(trace: AnnotatedTrace) -> list[Finding]:
 
 
 def rows(trace: AnnotatedTrace) -> list[Row]:
-    """Give the rows of a trace; of a long one only what is marked, its callers and its neighbours."""
+    """Give the rows of a trace; of a long one only what is marked or failed, its callers and neighbours."""
     if not trace.spans:
         return []
     begin = min(span.start_unix_nano for span in trace.spans)
@@ -124,13 +126,10 @@ def _what(span: AnnotatedSpan, mark: Mark, missing: Sequence[str]) -> list[str]:
     if mark.structural and missing:
         said.append(f"here a call is missing: {', '.join(missing)}")
     elif mark.structural:
-        expected = " or ".join("the end of the trace" if label == "!0" else label for label in mark.expected)
-        how = (
-            "was never seen in this place"
-            if not mark.probability
-            else f"comes here {percent(mark.probability)} of the time"
-        )
-        said.append(f"this {how}" + (f"; expected was {expected}" if expected else ""))
+        expected = " or ".join(_SPOKEN.get(label, label) for label in mark.expected)
+        seen = f"comes here {percent(mark.probability)} of the time" if mark.probability else "was never seen here"
+        this = "this, with an error," if span.error else "this"
+        said.append(f"{this} {seen}" + (f"; expected was {expected}" if expected else ""))
     return said
 
 
@@ -163,8 +162,9 @@ def _kept(spans: Sequence[AnnotatedSpan]) -> set[int]:
     above: list[int] = []  # the callers of the span that is looked at
     for place, span in enumerate(spans):
         del above[span.depth :]
+        if span.mark is not None or span.error:
+            kept.update(above, (place,))
         if span.mark is not None:
-            kept.update(above)
             kept.update(range(max(0, place - _AROUND), min(len(spans), place + _AROUND + 1)))
         above.append(place)
     return kept
