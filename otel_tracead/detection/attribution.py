@@ -21,6 +21,7 @@ from otel_tracead.detection.rules import Rules
 from otel_tracead.detection.scorer import Details, Scorer
 from otel_tracead.detection.verdicts import AnomalyType, Level, SpanVerdict
 from otel_tracead.traces.dictionary import END_ID, Dictionary
+from otel_tracead.traces.labels import is_failure
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -184,6 +185,7 @@ class Attribution:
                 judged.known.label[first:last],
                 parent,
                 self._transitions,
+                np.array([is_failure(events.labels[one]) for one in events.label[first:last].tolist()]),
             )
             return {mark.row: mark for mark in marks}, {}
         over = np.flatnonzero(strengths[LABEL] >= wanted)

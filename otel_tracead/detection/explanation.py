@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 _NO_CALLER: Final = -3
 _NOTHING_BEFORE: Final = -2
+_NONE: Final = (_NO_CALLER, _NOTHING_BEFORE)
 _LONGEST_GAP: Final = 3
 _LIKELY: Final = 0.05
 _ROUNDS: Final = 5
@@ -99,19 +100,28 @@ class StructuralMark:
 
 
 def blame_steps(
-    new: list[tuple[int, int, int]], label: Ints, parent: Ints, transitions: Transitions
+    new: list[tuple[int, int, int]],
+    label: Ints,
+    parent: Ints,
+    transitions: Transitions,
+    failed: npt.NDArray[np.bool_],
 ) -> list[StructuralMark]:
     """Find the events to blame for the new steps of one trace.
+
+    A failure travels up: each caller of a failed call often fails in turn. Where a new step is a failed event, the last
+    failed call below it is to blame.
 
     Args:
         new: (caller row or -1, row of the call before or -1, row that came or -1 for the end) of each new step.
         label: dictionary index of each event of the trace.
         parent: row of each event's caller, -1 = none.
         transitions: of the model.
+        failed: whether each event's label says that it failed.
     """
     children: dict[int, list[int]] = defaultdict(list)
     for row, caller in enumerate(parent.tolist()):
         children[caller].append(row)
+    previous = {row: before for calls in children.values() for before, row in zip([-1, *calls], calls, strict=False)}
     strange = {came for _, _, came in new if came >= 0}
     ended = {caller for caller, _, came in new if came < 0}
     marks: dict[int, StructuralMark] = {}
@@ -134,10 +144,26 @@ def blame_steps(
                 missing = tuple(one for one in expectation.expected[:1] if one)
             row = caller if caller >= 0 else before if before >= 0 else max(came, 0)
         else:
-            row = came
-        if row not in marks:
+            row = _source(came, failed, children)
+            if row != came:
+                at = (int(parent[row]), previous[row], row)
+                caller_label, before_label = (
+                    int(label[one]) if one >= 0 else none for one, none in zip(at, _NONE, strict=False)
+                )
+                expectation = transitions.expectation(caller_label, before_label, int(label[row]))
+        if row not in marks or (missing and not marks[row].missing):
             marks[row] = StructuralMark(row, expectation, missing)
     return list(marks.values())
+
+
+def _source(row: int, failed: npt.NDArray[np.bool_], children: dict[int, list[int]]) -> int:
+    """Follow a failure from *row* down to the last failed call that made no failed call itself."""
+    while failed[row]:
+        below = [child for child in children[row] if failed[child]]
+        if not below:
+            break
+        row = below[-1]
+    return row
 
 
 def _below(row: int, strange: set[int], parent: Ints) -> bool:

@@ -137,6 +137,12 @@ def with_callee(label: str, service: str) -> str:
     return f"{label}{CALLEE}{service}" if service else label
 
 
+def is_failure(label: str) -> bool:
+    """Say whether a label's status tells of a failure: an HTTP error, a gRPC code but OK, or ERROR."""
+    words = label.split(CALLEE, 1)[0].split(" ")
+    return any(_STATUS.fullmatch(word) and not word.startswith(("1", "2", "3")) for word in words)
+
+
 def stem(label: str) -> str:
     """Give the label without the callee and without a status: what stays the same when a call fails."""
     words = label.split(CALLEE, 1)[0].split(" ")

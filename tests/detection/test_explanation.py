@@ -56,7 +56,7 @@ def blamed(model, written: str):
     found = grammar.steps(parent, np.array([0, len(label)]))
     new, _ = rules.new_steps(found, label)
     chosen = [(int(found.caller[i]), int(found.before[i]), int(found.event[i])) for i in np.flatnonzero(new)]
-    marks = blame_steps(chosen, label, parent, transitions)
+    marks = blame_steps(chosen, label, parent, transitions, np.zeros(len(label), np.bool_))
     return [(mark.row, "".join(names(mark.missing, DICTIONARY))) for mark in marks], marks
 
 
@@ -133,3 +133,14 @@ def test_median_and_surprise_of_a_mixture():
     for x in (-2.0, 0.0, 2.0, 4.0):
         assert mixture_surprise(two, np.array([x]))[0] == pytest.approx(-np.log((sample >= x).mean()), abs=0.05)
     assert mixture_median(np.array([0.0, 2.0, 3.0], np.float32)) == pytest.approx(2.0, abs=1e-4)
+
+
+def test_a_failure_is_blamed_on_the_last_failed_call_below(model) -> None:
+    rules, transitions = model
+    label, parent = columns("R(A X(C X(D)) E)")  # both X failed: an unknown label stands for the new status
+    failed = label == DICTIONARY.index("X")
+    found = grammar.steps(parent, np.array([0, len(label)]))
+    new, _ = rules.new_steps(found, label)
+    chosen = [(int(found.caller[i]), int(found.before[i]), int(found.event[i])) for i in np.flatnonzero(new)]
+    marks = blame_steps(chosen, label, parent, transitions, failed)
+    assert [mark.row for mark in marks] == [4]
