@@ -242,7 +242,7 @@ class Attribution:
             surprise = mixture_surprise(mixture, (np.log10(1.0 + own_us) - center) / scale)
             if self._rules.confidence is not None:
                 return np.where(surprise > self._rules.longest_nats, self._rules.wanted, 0.0)
-            tail = calibration.time_tails.strength(surprise, np.full(len(own_us), label))
+            tail = calibration.time_tails.strength(surprise, label)
             share = np.clip((own_us - usual) / max(own - usual, 1e-9), 0.0, 1.0)
             return calibration.channel_tails.strength(tail * np.log10(1.0 + weight * share), TIME)
 

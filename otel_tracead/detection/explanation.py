@@ -23,8 +23,8 @@ _NOTHING_BEFORE: Final = -2
 _NONE: Final = (_NO_CALLER, _NOTHING_BEFORE)
 _LONGEST_GAP: Final = 3
 _LIKELY: Final = 0.05
-_ROUNDS: Final = 5
-_GRID: Final = 65  # points a round: one part in 64**5 is exact enough
+_ROUNDS: Final = 3
+_GRID: Final = 65  # points a round: one part in 64**3 is exact enough
 _TOP: Final = 3
 
 
@@ -193,7 +193,10 @@ def bound(strength: Callable[[Floats], Floats], low: float, high: float, wanted:
     """Find the time between *low* and *high* (µs) from which on `strength(times)` reaches *wanted*; *strength* grows."""
     if low >= high:
         return low
-    return _first(lambda times: strength(times) >= wanted, low, high)
+    # Times spread over decades.
+    ends = np.log10((1.0 + low, 1.0 + high)).tolist()
+    found = 10.0 ** _first(lambda log: strength(10.0**log - 1.0) >= wanted, *ends) - 1.0
+    return float(min(found, high))
 
 
 def mixture_median(mixture: npt.NDArray[np.float32]) -> float:
