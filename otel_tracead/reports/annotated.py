@@ -9,7 +9,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_tracead.traces.identity import earliest_root
+from otel_tracead.traces.labels import status_text
 from otel_tracead.traces.trace import Trace
+from otel_tracead.wire.otlp import text
 
 _PREFIX: Final = "tracead."
 _VERDICT: Final = (b"tracead.trace.anomalous", b"tracead.unscored")
@@ -52,6 +54,7 @@ class AnnotatedSpan:
         duration_ms: never negative.
         depth: how many callers it has in the trace.
         error: whether its status says so.
+        status: what its label says of its status: an HTTP or gRPC code, `ERROR` or nothing.
         mark: if it is anomalous.
     """
 
@@ -63,6 +66,7 @@ class AnnotatedSpan:
     depth: int
     error: bool
     mark: Mark | None
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +188,7 @@ def _span(span: Span, service: str, depth: int) -> AnnotatedSpan:
         duration_ms=max(0, span.end_time_unix_nano - span.start_time_unix_nano) / 1e6,
         depth=depth,
         error=span.status.code == _ERROR,
+        status=status_text(span.status.code, {pair.key: text(pair.value) for pair in span.attributes}),
         mark=mark,
     )
 

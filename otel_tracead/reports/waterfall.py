@@ -41,7 +41,7 @@ class Row:
         time: how long the span took, for people.
         expected: width of the time that was expected, or None.
         upper: where the bound is that was crossed, or None.
-        error: whether the span's status says so.
+        error: the span's status, if it is an error.
     """
 
     kind: RowKind
@@ -53,7 +53,7 @@ class Row:
     time: str = ""
     expected: float | None = None
     upper: float | None = None
-    error: bool = False
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def _what(span: AnnotatedSpan, mark: Mark, missing: Sequence[str]) -> list[str]:
     elif mark.structural:
         expected = " or ".join(_SPOKEN.get(label, label) for label in mark.expected)
         seen = f"comes here {percent(mark.probability)} of the time" if mark.probability else "was never seen here"
-        this = "this, with an error," if span.error else "this"
+        this = f"this, with the status {span.status}," if span.status else "this"
         said.append(f"{this} {seen}" + (f"; expected was {expected}" if expected else ""))
     return said
 
@@ -192,7 +192,7 @@ def _row(span: AnnotatedSpan, begin: int, length: float) -> Row:
         time=milliseconds(span.duration_ms),
         expected=None if expected is None else part(expected),
         upper=None if upper is None else part(at_ms + upper),
-        error=span.error,
+        error=span.status if span.error else "",
     )
 
 

@@ -47,6 +47,7 @@ def test_what_was_written_is_read_back():
     assert (found.anomalous, found.score, found.level, found.missing) == (True, 3.5, "high", ("x", "y"))
     assert (found.unscored, found.span_count, found.start_unix_nano) == (None, 2, 4_000_000)
     root, child = found.spans
+    assert (root.status, child.status) == ("ERROR", "")
     assert (root.name, root.depth, root.error, root.mark, root.duration_ms) == ("operation 1", 0, True, None, 0)
     assert (child.depth, child.error, child.duration_ms, child.service) == (1, False, 4.0, "frontend")
     assert child.mark == Mark(

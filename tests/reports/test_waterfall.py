@@ -41,11 +41,11 @@ def test_a_slow_span_says_what_where_and_how_sure():
 
 
 def test_words_for_structure():
-    def what(mark: Mark, missing: tuple[str, ...] = (), *, error: bool = False) -> str:
-        return findings(trace(span(1, mark=mark, error=error), missing=missing))[0].what
+    def what(mark: Mark, missing: tuple[str, ...] = (), status: str = "") -> str:
+        return findings(trace(span(1, mark=mark, status=status), missing=missing))[0].what
 
     assert what(STRUCTURAL) == "this was never seen here; expected was a or the end of the trace"
-    assert what(STRUCTURAL, error=True).startswith("this, with an error, was never seen here")
+    assert what(STRUCTURAL, status="500").startswith("this, with the status 500, was never seen here")
     assert what(replace(STRUCTURAL, probability=0.02, expected=())) == "this comes here 2.0 % of the time"
     assert what(STRUCTURAL, ("a", "b")) == "here a call is missing: a, b"
     assert what(replace(SLOW, expected_ms=None)) == "took 10 ms"
