@@ -8,6 +8,7 @@ trace serves both purposes, and a drift between blocks is part of what is normal
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -182,7 +183,7 @@ def _cross_fit(
     for number, block in enumerate(blocks):
         what = f"cross-fitting, block {number + 1} of {len(blocks)}"
         others = np.setdiff1d(np.arange(events.traces), block)
-        network, loss, _ = _fit(data, others, architecture, settings, lambda share, what=what: progress(what, share))
+        network, loss, _ = _fit(data, others, architecture, settings, partial(progress, what))
         folds.append(Fold(block, network, loss))
         part = select(events, block)
         rows = np.concatenate([np.arange(events.offsets[t], events.offsets[t + 1]) for t in block])
