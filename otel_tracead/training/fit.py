@@ -78,18 +78,18 @@ def fit(
     return network.cpu().eval(), best_loss
 
 
-@torch.no_grad()
 def evaluate(network: MultimodalLstm, data: Sequenced, traces: Ints, recipe: Recipe, device: str = "cpu") -> Loss:
     """Give the mean losses on *traces*."""
     network.eval()
     label = time = positions = events = 0.0
-    for batch in batches(data, traces, 256, recipe.longest, None):
-        labels, times, following, next_times, position, event = (part.to(device) for part in batch)
-        prediction = network(labels, times, following)
-        label += float((label_surprise(prediction, following) * position).sum())
-        time += float((time_loss(prediction, next_times) * event).sum())
-        positions += float(position.sum())
-        events += float(event.sum())
+    with torch.no_grad():
+        for batch in batches(data, traces, 256, recipe.longest, None):
+            labels, times, following, next_times, position, event = (part.to(device) for part in batch)
+            prediction = network(labels, times, following)
+            label += float((label_surprise(prediction, following) * position).sum())
+            time += float((time_loss(prediction, next_times) * event).sum())
+            positions += float(position.sum())
+            events += float(event.sum())
     return Loss(label / max(positions, 1.0), time / max(events, 1.0))
 
 
