@@ -46,7 +46,7 @@ class Tried:
         threshold: from which score on a trace is marked.
         clean: scores of the normal traces.
         anomalous: scores of the injected ones, by kind.
-        found_at: share of the found ones in which the injected event is marked, by kind.
+        found_at: share of the found ones in which an event that is rightly to blame is marked, by kind.
         unknown: share of spans with labels that the model never saw.
     """
 
@@ -72,8 +72,8 @@ def try_out(detector: ModelDetector, events: Events, *, count: int, seed: int) -
         verdicts = detector.verdicts(tried)
         found_at[kind] = np.array(
             [
-                float(row in verdict.spans)
-                for verdict, row in zip(verdicts, injected.row.tolist(), strict=True)
+                float(any(row in verdict.spans for row in blame))
+                for verdict, blame in zip(verdicts, injected.blame, strict=True)
                 if verdict.anomalous
             ]
         )

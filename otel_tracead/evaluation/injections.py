@@ -24,11 +24,11 @@ class Injected:
 
     Attributes:
         events: the traces.
-        row: the event to blame in each, counted from the trace's first `[traces]`.
+        blame: the rows of each trace, counted from its first, any of which is rightly to blame.
     """
 
     events: Events
-    row: Ints
+    blame: list[tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def typical(events: Events) -> Typical:
     return Typical(own, trace)
 
 
-Injection = Callable[[Events, Typical, np.random.Generator], tuple[Events, int] | None]
+Injection = Callable[[Events, Typical, np.random.Generator], tuple[Events, tuple[int, ...]] | None]
 
 
 def _take(trace: Events, rows: Ints, parent: Ints) -> Events:
@@ -95,7 +95,7 @@ def _end(trace: Events, row: int) -> int:
     return stop
 
 
-def replaced(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, int] | None:
+def replaced(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, tuple[int, ...]] | None:
     """Another known label stands at one place (the paper's structural injection)."""
     row = int(random.integers(len(trace)))
     others = np.setdiff1d(np.flatnonzero(_typical.own_us > 0), trace.label[row])
@@ -103,20 +103,20 @@ def replaced(trace: Events, _typical: Typical, random: np.random.Generator) -> t
         return None
     label = trace.label.copy()
     label[row] = random.choice(others)
-    return replace(trace, label=label), row
+    return replace(trace, label=label), (row,)
 
 
-def missing(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, int] | None:
+def missing(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, tuple[int, ...]] | None:
     """A call was not made: its span and all below are not there; the caller is to blame."""
     rows = np.flatnonzero(trace.parent >= 0)
     if not len(rows):
         return None
     row = int(random.choice(rows))
     kept = np.concatenate((np.arange(row), np.arange(_end(trace, row), len(trace))))
-    return _take(trace, kept, _moved(trace.parent, kept)), int(trace.parent[row])
+    return _take(trace, kept, _moved(trace.parent, kept)), (int(trace.parent[row]),)
 
 
-def extra(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, int] | None:
+def extra(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, tuple[int, ...]] | None:
     """A call was made that does not belong there: a copy of one span of the trace under another."""
     caller, copied = int(random.integers(len(trace))), int(random.integers(len(trace)))
     at = _end(trace, caller)
@@ -126,18 +126,18 @@ def extra(trace: Events, _typical: Typical, random: np.random.Generator) -> tupl
     place[-1] = -1
     parent = place[trace.parent[rows]]
     parent[at] = caller
-    return _take(trace, rows, parent), at
+    return _take(trace, rows, parent), (at,)
 
 
-def aborted(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, int] | None:
-    """The trace ends early: nothing comes after one of its events, which is to blame."""
+def aborted(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, tuple[int, ...]] | None:
+    """The trace ends early: nothing comes after one of its events; whoever should have called next is to blame, or it."""
     if len(trace) < 3:
         return None
     kept = np.arange(int(random.integers(1, len(trace))))
-    return _take(trace, kept, trace.parent[kept]), len(kept) - 1
+    return _take(trace, kept, trace.parent[kept]), (int(trace.parent[len(kept)]), len(kept) - 1)
 
 
-def swapped(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, int] | None:
+def swapped(trace: Events, _typical: Typical, random: np.random.Generator) -> tuple[Events, tuple[int, ...]] | None:
     """Two neighbouring calls of one caller that wait for each other come in the other order."""
     pairs = []
     last: dict[int, int] = {}
@@ -155,28 +155,28 @@ def swapped(trace: Events, _typical: Typical, random: np.random.Generator) -> tu
     rows = np.concatenate(
         (np.arange(first), np.arange(second, stop), np.arange(first, second), np.arange(stop, len(trace)))
     )
-    return _take(trace, rows, _moved(trace.parent, rows)), first
+    return _take(trace, rows, _moved(trace.parent, rows)), (first, first + stop - second)
 
 
-def stall(trace: Events, known: Typical, random: np.random.Generator) -> tuple[Events, int] | None:
+def stall(trace: Events, known: Typical, random: np.random.Generator) -> tuple[Events, tuple[int, ...]] | None:
     """One span's own work takes 2 to 5 typical durations of the whole trace longer."""
     return _longer(trace, int(random.integers(len(trace))), known.trace_us[trace.label[0]] * random.uniform(2, 5))
 
 
-def slowdown(trace: Events, known: Typical, random: np.random.Generator) -> tuple[Events, int] | None:
+def slowdown(trace: Events, known: Typical, random: np.random.Generator) -> tuple[Events, tuple[int, ...]] | None:
     """One span's own work takes 2 to 5 times its own typical time longer (the paper's response-time injection)."""
     row = int(random.integers(len(trace)))
     return _longer(trace, row, known.own_us[trace.label[row]] * random.uniform(2, 5))
 
 
-def _longer(trace: Events, row: int, more_us: float) -> tuple[Events, int]:
+def _longer(trace: Events, row: int, more_us: float) -> tuple[Events, tuple[int, ...]]:
     own, duration = trace.self_us.copy(), trace.duration_us.copy()
     own[row] += more_us
     cursor = row
     while cursor >= 0:
         duration[cursor] += more_us
         cursor = int(trace.parent[cursor])
-    return replace(trace, self_us=own, duration_us=duration), row
+    return replace(trace, self_us=own, duration_us=duration), (row,)
 
 
 KINDS: Final[dict[str, Injection]] = {
@@ -198,12 +198,15 @@ def inject(events: Events, kind: str, count: int, random: np.random.Generator) -
     if not len(complete):
         return None
     parts: list[Events] = []
-    rows: list[int] = []
+    rows: list[tuple[int, ...]] = []
     for _ in range(count * _TRIES):
         if len(parts) == count:
             break
-        found = KINDS[kind](select(events, random.choice(complete, 1)), known, random)
+        trace = select(events, random.choice(complete, 1))
+        # Verdicts name spans by their place in the trace; here that is their row.
+        trace = replace(trace, span=np.arange(len(trace)), root=np.zeros(1, np.int64))
+        found = KINDS[kind](trace, known, random)
         if found is not None:
             parts.append(found[0])
             rows.append(found[1])
-    return Injected(concatenate(parts), np.array(rows)) if parts else None
+    return Injected(concatenate(parts), rows) if parts else None

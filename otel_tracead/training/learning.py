@@ -22,8 +22,8 @@ from otel_tracead.errors import InputError
 from otel_tracead.traces import dictionary as dictionaries
 from otel_tracead.traces.dictionary import Dictionary
 from otel_tracead.traces.encoding import Events, select
-from otel_tracead.training import onnx_graph
 from otel_tracead.training.architecture import Architecture
+from otel_tracead.training.fitting import Fitted, Task, fit_all
 from otel_tracead.training.recipe import Loss, Recipe, Sequenced
 
 Ints = npt.NDArray[np.int64]
@@ -121,12 +121,15 @@ def learn(events: Events, settings: LearningSettings, progress: Progress = lambd
     known = evidence.translate(events, dictionary, center, scale)
     data = Sequenced(known.label, known.scaled, events.offsets)
     architecture = Architecture(labels=size, **settings.sizes)
-    folds, surprise = _cross_fit(events, data, architecture, settings, progress)
-    progress("fitting the model", 0.0)
+    blocks = blocks_of_time(events, settings.folds)
     everything = np.arange(events.traces)
-    network, loss, difference = _fit(
-        data, everything, architecture, settings, lambda share: progress("fitting the model", share)
+    *crossed, final = fit_all(
+        Task(data, architecture, settings.recipe, settings.held_out, settings.device),
+        [*(np.setdiff1d(everything, block) for block in blocks), everything],
+        partial(progress, f"fitting {len(blocks)} + 1 networks"),
     )
+    surprise = _cross_surprise(events, data, architecture, blocks, crossed)
+    folds = [Fold(block, one.network, one.loss) for block, one in zip(blocks, crossed, strict=True)]
     rules, alone = grammar.learn(known.label, events.parent, events.offsets, labels=size, budget=0.1 * settings.budget)
     draft = Calibration(
         center=center,
@@ -146,7 +149,7 @@ def learn(events: Events, settings: LearningSettings, progress: Progress = lambd
     draft.channel_tails = _channel_tails(found)
     strength = np.max([draft.channel_tails.strength(found[i], i) for i in range(len(CHANNELS))], axis=0)
     draft.trace_tail = tails.single(strength)
-    return Learned(dictionary, draft, network, architecture, loss, folds, strength, difference)
+    return Learned(dictionary, draft, final.network, architecture, final.loss, folds, strength, final.difference)
 
 
 def scales(log_us: Floats, label: Ints, size: int) -> tuple[Floats, Floats]:
@@ -173,47 +176,19 @@ def blocks_of_time(events: Events, folds: int) -> list[Ints]:
     return [np.sort(block) for block in np.array_split(np.argsort(first, kind="stable"), folds)]
 
 
-def _cross_fit(
-    events: Events, data: Sequenced, architecture: Architecture, settings: LearningSettings, progress: Progress
-) -> tuple[list[Fold], Surprise]:
-    folds: list[Fold] = []
+def _cross_surprise(
+    events: Events, data: Sequenced, architecture: Architecture, blocks: list[Ints], fitted: list[Fitted]
+) -> Surprise:
+    """Score each block with the network that never saw it."""
     positions = events.offsets + np.arange(events.traces + 1)
     surprise = Surprise(np.zeros(positions[-1]), np.zeros(positions[-1]), positions)
-    blocks = blocks_of_time(events, settings.folds)
-    for number, block in enumerate(blocks):
-        what = f"cross-fitting, block {number + 1} of {len(blocks)}"
-        others = np.setdiff1d(np.arange(events.traces), block)
-        network, loss, _ = _fit(data, others, architecture, settings, partial(progress, what))
-        folds.append(Fold(block, network, loss))
-        part = select(events, block)
+    for block, one in zip(blocks, fitted, strict=True):
         rows = np.concatenate([np.arange(events.offsets[t], events.offsets[t + 1]) for t in block])
-        own = Scorer(network, state=architecture.state, provider="cpu").surprise(
-            data.label[rows], data.scaled[rows], part.offsets
-        )
+        scorer = Scorer(one.network, state=architecture.state, provider="cpu")
+        own = scorer.surprise(data.label[rows], data.scaled[rows], select(events, block).offsets)
         place = np.concatenate([np.arange(positions[t], positions[t + 1]) for t in block])
         surprise.label[place], surprise.time[place] = own.label, own.time
-    return folds, surprise
-
-
-def _fit(
-    data: Sequenced,
-    traces: Ints,
-    architecture: Architecture,
-    settings: LearningSettings,
-    progress: Callable[[float], None],
-) -> tuple[bytes, Loss, float]:
-    # Torch is needed here only: everything around it can be used and tested without.
-    from otel_tracead.training.agreement import largest_difference
-    from otel_tracead.training.fit import fit
-
-    random = np.random.default_rng(settings.recipe.seed)
-    shuffled = random.permutation(traces)
-    cut = max(1, int(len(traces) * settings.held_out))
-    network, loss = fit(
-        data, np.sort(shuffled[cut:]), np.sort(shuffled[:cut]), architecture, settings.recipe, progress, settings.device
-    )
-    encoded = onnx_graph.build({name: value.numpy() for name, value in network.state_dict().items()}, architecture)
-    return encoded, loss, largest_difference(network, encoded, data, shuffled[:cut][:50])
+    return surprise
 
 
 def _event_positions(events: Events) -> Ints:
