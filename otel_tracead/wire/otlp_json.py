@@ -8,7 +8,8 @@ Source: opentelemetry-proto, docs/specification.md (JSON Protobuf Encoding).
 import math
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import orjson
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -16,10 +17,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from otel_tracead.errors import InvalidRequest
 from otel_tracead.wire import _json_reader as reader
+from otel_tracead.wire._shallow import SpanHead
 from otel_tracead.wire.batch import Envelope, SpanBatch
 from otel_tracead.wire.otlp import Envelopes
 
 _Object = dict[str, Any]
+_LONG: Final = 256  # bytes of an attribute from which on it is not remembered: memory is bounded
 
 
 def decode_request(body: bytes, envelopes: Envelopes) -> SpanBatch:
@@ -50,7 +53,7 @@ def encode_request(batch: SpanBatch) -> bytes:
     by_resource: dict[bytes, dict[bytes, list[_Object]]] = {}
     for envelope, spans in batch.groups:
         scopes = by_resource.setdefault(envelope.resource, {})
-        scopes.setdefault(envelope.scope, []).extend(_span(Span.FromString(span)) for span in spans)
+        scopes.setdefault(envelope.scope, []).extend(_span(span) for span in spans)
     request = []
     for resource, scopes in by_resource.items():
         scope_spans = [{**_scope(scope), "spans": spans} for scope, spans in scopes.items()]
@@ -148,7 +151,8 @@ def _scope(encoded: bytes) -> _Object:
     return result | _filled(schemaUrl=found.schema_url)
 
 
-def _span(span: Any) -> _Object:
+def _span(encoded: bytes) -> _Object:
+    span = Span.FromString(encoded)
     result: _Object = {"traceId": span.trace_id.hex(), "spanId": span.span_id.hex()}
     if span.trace_state:
         result["traceState"] = span.trace_state
@@ -161,7 +165,7 @@ def _span(span: Any) -> _Object:
         result["kind"] = span.kind
     result["startTimeUnixNano"] = str(span.start_time_unix_nano)
     result["endTimeUnixNano"] = str(span.end_time_unix_nano)
-    result |= _attributes(span)
+    result |= _span_attributes(span, encoded)
     if span.events:
         result["events"] = [
             {"timeUnixNano": str(event.time_unix_nano), "name": event.name, **_attributes(event)}
@@ -183,6 +187,16 @@ def _span(span: Any) -> _Object:
     return result
 
 
+def _span_attributes(span: Any, encoded: bytes) -> _Object:
+    # Attributes repeat from span to span, so that their text is looked up by their bytes: most of the time went there.
+    result: _Object = {}
+    if attributes := SpanHead.FromString(encoded).attributes[:]:
+        result["attributes"] = [_remembered(pair) if len(pair) < _LONG else _fragment(pair) for pair in attributes]
+    if span.dropped_attributes_count:
+        result["droppedAttributesCount"] = span.dropped_attributes_count
+    return result
+
+
 def _filled(**fields: Any) -> _Object:
     return {key: value for key, value in fields.items() if value}
 
@@ -194,6 +208,13 @@ def _attributes(holder: Any) -> _Object:
     if holder.dropped_attributes_count:
         result["droppedAttributesCount"] = holder.dropped_attributes_count
     return result
+
+
+def _fragment(encoded: bytes) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(_key_value(KeyValue.FromString(encoded))))
+
+
+_remembered: Final = lru_cache(maxsize=20_000)(_fragment)
 
 
 def _key_value(pair: KeyValue) -> _Object:
