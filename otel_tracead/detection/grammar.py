@@ -163,14 +163,20 @@ def learn(
     best = np.full(labels + 1, ORDERS[0], np.int64)
     chosen_step, _ = _hash(found, label, 1)
     lone = _lone(chosen_step, found.trace)
-    new_at_first = _traces_by_caller(lone, caller, found.trace, labels + 1)
+    new = _traces_by_caller(lone, caller, found.trace, labels + 1)
     active = np.ones(labels + 1, np.bool_)
-    allowed = budget * traces / max(1, len(np.unique(caller)))
+    left = budget * traces
     for order in ORDERS[1:]:
         step, _ = _hash(found, label, order)
         lone_here = _lone(step, found.trace)
         new_here = _traces_by_caller(lone_here, caller, found.trace, labels + 1)
-        active &= new_here <= new_at_first + allowed
+        # All callers live on one budget, those that ask for least first: most look back for nothing.
+        more = np.where(active, new_here - new, 0)
+        asked = np.argsort(more, kind="stable")
+        spent = np.cumsum(np.maximum(more[asked], 0))
+        active[asked] &= (more[asked] <= 0) | (spent <= left)
+        left -= float(np.maximum(more[active], 0).sum())
+        new = np.where(active, new_here, new)
         take = active[caller]
         chosen_step = np.where(take, step, chosen_step)
         lone = np.where(take, lone_here, lone)

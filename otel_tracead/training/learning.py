@@ -31,6 +31,7 @@ Floats = npt.NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
 FEWEST_TRACES = 40
+_LOOK_BACK = 0.2  # of the budget for false positives may go into finding more by looking further back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,9 @@ def learn(events: Events, settings: LearningSettings, progress: Progress = lambd
     )
     surprise = _cross_surprise(events, data, architecture, blocks, crossed)
     folds = [Fold(block, one.network, one.loss) for block, one in zip(blocks, crossed, strict=True)]
-    rules, alone = grammar.learn(known.label, events.parent, events.offsets, labels=size, budget=0.1 * settings.budget)
+    rules, alone = grammar.learn(
+        known.label, events.parent, events.offsets, labels=size, budget=_LOOK_BACK * settings.budget
+    )
     draft = Calibration(
         center=center,
         scale=scale,
