@@ -4,6 +4,7 @@ So it needs no torch. Its labels are no surprise to it, or all are: structure is
 spread of each label's own.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from otel_tracead.traces.sequences import Order
 from otel_tracead.traces.trace import Trace
 from otel_tracead.training import learning, onnx_graph
 from otel_tracead.training.architecture import Architecture
+from otel_tracead.training.fitting import Fitted, Task
 from otel_tracead.training.learning import Learned, LearningSettings
 from otel_tracead.training.recipe import Loss
 from otel_tracead.wire.otlp import Envelopes, decode_request
@@ -65,14 +67,11 @@ def random_network(architecture: Architecture, seed: int = 0) -> bytes:
 def learned(traces: list[Trace], settings: LearningSettings | None = None) -> Learned:
     """Learn everything but the network."""
 
-    def no_fit(_data: object, _traces: object, architecture: Architecture, *_: object) -> tuple[bytes, Loss, float]:
-        return random_network(architecture), Loss(0.0, 0.0), 0.0
+    def no_fit(task: Task, parts: Sequence[np.ndarray], _progress: object) -> list[Fitted]:
+        return [Fitted(random_network(task.architecture), Loss(0.0, 0.0), 0.0) for _ in parts]
 
-    fit, learning._fit = learning._fit, no_fit
-    try:
-        return learning.learn(Encoder(LabelTemplate()).encode(traces), settings or LearningSettings(sizes=SIZES))
-    finally:
-        learning._fit = fit
+    encoded = Encoder(LabelTemplate()).encode(traces)
+    return learning.learn(encoded, settings or LearningSettings(sizes=SIZES), fit=no_fit)
 
 
 def manifest_of(model: Learned, template: LabelTemplate | None = None) -> Manifest:

@@ -6,7 +6,7 @@ trace serves both purposes, and a drift between blocks is part of what is normal
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
@@ -99,8 +99,13 @@ class Learned:
     difference: float
 
 
-def learn(events: Events, settings: LearningSettings, progress: Progress = lambda _what, _share: None) -> Learned:
-    """Learn from the events of normal traces.
+def learn(
+    events: Events,
+    settings: LearningSettings,
+    progress: Progress = lambda _what, _share: None,
+    fit: Callable[[Task, Sequence[Ints], Callable[[float], None]], list[Fitted]] = fit_all,
+) -> Learned:
+    """Learn from the events of normal traces; *fit* fits one network to each part of them.
 
     Raises:
         InputError: there are too few traces to learn from.
@@ -124,7 +129,7 @@ def learn(events: Events, settings: LearningSettings, progress: Progress = lambd
     architecture = Architecture(labels=size, **settings.sizes)
     blocks = blocks_of_time(events, settings.folds)
     everything = np.arange(events.traces)
-    *crossed, final = fit_all(
+    *crossed, final = fit(
         Task(data, architecture, settings.recipe, settings.held_out, settings.device),
         [*(np.setdiff1d(everything, block) for block in blocks), everything],
         partial(progress, f"fitting {len(blocks)} + 1 networks"),
