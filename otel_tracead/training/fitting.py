@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -108,6 +109,15 @@ _shares: Any = None
 def _share(shares: Any) -> None:
     global _shares  # noqa: PLW0603 (a spawned worker's only way to be given what cannot be sent)
     _shares = shares
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that wants its result was killed: nobody else would."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(task: Task, traces: Ints, number: int) -> Fitted:
