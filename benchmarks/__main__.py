@@ -80,6 +80,7 @@ def main(
     output: Path,
 ) -> None:
     """Measure what a span costs; write OUTPUT.txt and OUTPUT.json."""
+    machine = report.machine()
     pool = list(islice(_stored(inputs) if inputs else _simulated(seed=1), spans))
     runs: list[Run] = []
     bytes_per_span = {}
@@ -109,7 +110,7 @@ def main(
     setting = report.Setting(
         command="python -m benchmarks " + " ".join(sys.argv[1:]),
         commit=report.commit(),
-        machine=report.machine(),
+        machine=machine,
         traffic=f"{len(pool):,} spans of {', '.join(path.name for path in inputs) or 'the simulated shop'}",
         bytes_per_span=bytes_per_span,
         model=model.name,

@@ -52,13 +52,13 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Describe the machine without naming it."""
+    """Describe the machine without naming it, and how busy others keep it: to be asked before the first run."""
     cpu = next(
         (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?"
     )
     memory = next((int(line.split()[1]) / 2**20 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     cores = len(os.sched_getaffinity(0))
-    return f"{cpu}, {cores} cores, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{cpu}, {cores} cores, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
 
 
 def as_json(setting: Setting, runs: Sequence[Run]) -> str:
