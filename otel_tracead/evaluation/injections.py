@@ -193,10 +193,10 @@ KINDS: Final[dict[str, Injection]] = {
 
 def inject(events: Events, kind: str, count: int, random: np.random.Generator) -> Injected | None:
     """Inject anomalies of one *kind* into copies of *count* random traces; None where the traffic has no place for it."""
-    known = typical(events)
     complete = np.flatnonzero((events.orphans == 0) & (np.diff(events.offsets) > 0))
     if not len(complete):
         return None
+    known = typical(events)
     parts: list[Events] = []
     rows: list[tuple[int, ...]] = []
     for _ in range(count * _TRIES):

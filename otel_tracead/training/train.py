@@ -15,6 +15,7 @@ from otel_tracead.detection.check import CheckResult, conclude, try_out
 from otel_tracead.detection.detector import DetectionSettings, ModelDetector
 from otel_tracead.detection.scorer import DETAILS, SURPRISES, Scorer
 from otel_tracead.detection.verdicts import ModelInfo
+from otel_tracead.errors import TraceadError
 from otel_tracead.reports import training as report
 from otel_tracead.traces.encoding import Events, select
 from otel_tracead.traces.labels import worst_explosions
@@ -26,6 +27,7 @@ from otel_tracead.training.settings import TrainConfig
 Progress = Callable[[str, float], None]
 
 _TRIALS = 100
+_AGREEMENT = 1e-4  # nats
 _MANY_RARE = 1000
 _RARE_SHARE = 0.01
 
@@ -39,6 +41,7 @@ def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Pr
     Raises:
         InputError: a file cannot be read, or there is too little to learn from.
         ArtifactError: *output* cannot be written.
+        TraceadError: the exported network does not say what the fitted one says.
     """
     template, order = config.template(), config.order()
     reading = read(
@@ -52,6 +55,11 @@ def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Pr
     learned = learn(reading.events, settings, progress)
     progress("checking the detector", 0.0)
     result = _check(learned, reading.events, config, progress)
+    if learned.difference > _AGREEMENT:
+        raise TraceadError(
+            f"the ONNX model differs from PyTorch's by {learned.difference:.2g} nats, more than {_AGREEMENT:g}: nothing was "
+            "written; please report this with your versions of torch and onnxruntime"
+        )
     warnings = _warnings(reading.events, learned, reading.traces)
     contents = {
         artifacts.NETWORK: learned.network,
