@@ -14,6 +14,7 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,8 @@ from otel_tracead.traces.encoding import Encoder, Events, concatenate, select
 from otel_tracead.traces.labels import LabelTemplate
 from otel_tracead.traces.offline import Gatherer
 from otel_tracead.traces.sequences import Order
-from otel_tracead.training.fit import Recipe
 from otel_tracead.training.learning import LearningSettings, learn
+from otel_tracead.training.recipe import Recipe
 from otel_tracead.wire.files import read_file
 from otel_tracead.wire.otlp import Envelopes
 
@@ -35,7 +36,7 @@ VISIBLE = ("cpu_contention", "cpu_consumed", "network_delay")
 FEWEST = 10  # traces of a class in a minute, below which its share says nothing
 
 
-def read(folder: Path) -> tuple[Events, np.ndarray, np.ndarray, list[dict]]:
+def read(folder: Path) -> tuple[Events, np.ndarray, np.ndarray, list[dict[str, Any]]]:
     """Read all minutes: events, the file of each trace, its class, and the faults."""
     faults = json.loads((folder / "faults.json").read_text())["faults"]
     by_file = defaultdict(list)
@@ -69,7 +70,7 @@ def share(marked: np.ndarray, files: np.ndarray) -> dict[str, float]:
     return {name: float(marked[files == name].mean()) for name in np.unique(files) if (files == name).sum() >= FEWEST}
 
 
-def evaluate(system: str, folder: Path, folds: int, seed: int, out: dict) -> None:
+def evaluate(system: str, folder: Path, folds: int, seed: int, out: dict[str, Any]) -> None:
     """Train and score one system, block after block."""
     events, files, classes, faults = read(folder)
     kind_of = {name: fault["type"] for fault in faults for name in fault["files"]}
@@ -129,7 +130,7 @@ def main() -> None:
     parser.add_argument("--system", action="append", choices=["online_boutique", "train_ticket"])
     arguments = parser.parse_args()
     data = Path(os.environ.get("TRACEAD_DATA") or Path(__file__).parents[2] / "shared" / "data")
-    out: dict = {}
+    out: dict[str, Any] = {}
     for system in arguments.system or ["online_boutique", "train_ticket"]:
         evaluate(system, data / system, arguments.folds, arguments.seed, out)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
