@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 
-_CELLS: Final = 8192  # events with padding in one run on the CPU: a few milliseconds
+_CELLS: Final = 2048  # events with padding in one run on the CPU: what it works on stays in the cache
 _CELLS_CUDA: Final = 262_144
 _WINDOW: Final = 1024
 _DETAILS_COST: Final = 4  # they take so much more memory than surprises
