@@ -81,8 +81,10 @@ def build(weights: Mapping[str, Array], architecture: Architecture) -> bytes:
     g.add("Cast", [following], "next_ids", to=TensorProto.INT64)
     g.add("Unsqueeze", ["next_ids", "minus_one"], "next_column")
     g.add("GatherElements", ["logits", "next_column"], "came_column", axis=-1)
-    g.add("ReduceLogSumExp", ["logits"], "normalizer", axes=[-1], keepdims=1)
-    g.add("Sub", ["normalizer", "came_column"], "surprise_column")
+    # Not a ReduceLogSumExp over the labels: ONNX Runtime takes three times as long for it.
+    g.add("LogSoftmax", ["logits"], "log_probabilities", axis=-1)
+    g.add("GatherElements", ["log_probabilities", "next_column"], "came_log_probability", axis=-1)
+    g.add("Neg", ["came_log_probability"], "surprise_column")
     g.add("Squeeze", ["surprise_column", "minus_one"], "label_surprise")
     # Times.
     g.add("Gather", [g.constant("next_embedding", weights["next_embedding.weight"]), following], "next_embedded")
