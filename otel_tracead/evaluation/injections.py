@@ -46,8 +46,7 @@ class Typical:
 
 def typical(events: Events) -> Typical:
     """Measure what is typical of *events*."""
-    whole = np.maximum.reduceat(events.start / 1e3 + events.duration_us, events.offsets[:-1])
-    whole = whole - np.minimum.reduceat(events.start / 1e3, events.offsets[:-1])
+    whole = events.trace_us
     first = events.label[events.offsets[:-1]]
     own = np.zeros(len(events.labels))
     trace = np.full(len(events.labels), float(np.median(whole)))

@@ -74,6 +74,12 @@ class Events:
         """The trace of each event `[m]`."""
         return np.repeat(np.arange(self.traces), np.diff(self.offsets))
 
+    @property
+    def trace_us(self) -> npt.NDArray[np.float64]:
+        """How long each trace took, from its first start to its last end, in microseconds `[traces]`; none is empty."""
+        first, start = self.offsets[:-1], self.start / 1e3
+        return np.asarray(np.maximum.reduceat(start + self.duration_us, first) - np.minimum.reduceat(start, first))
+
 
 class Encoder:
     """Encodes traces; remembers the names it met, so that a batch costs no string work for them.

@@ -206,8 +206,7 @@ def _event_positions(events: Events) -> Ints:
 def _typical(events: Events, label: Ints, size: int) -> Floats:
     """Give the median duration of a trace by its first label, and of all traces at index 0."""
     first = events.offsets[:-1]
-    end = np.maximum.reduceat(events.start / 1e3 + events.duration_us, first)
-    whole = end - np.minimum.reduceat(events.start / 1e3, first)
+    whole = events.trace_us
     typical = np.zeros(size)
     typical[0] = np.median(whole)
     for index in np.unique(label[first]):
