@@ -202,6 +202,7 @@ def concatenate(parts: Sequence[Events]) -> Events:
     """Join events of several encodings, with one table of labels, services and instances for all."""
     tables: list[dict[str, int]] = [{}, {}, {}]
     columns: list[list[Ints]] = [[], [], []]
+    last: list[tuple[Sequence[str], Ints]] = [((), np.zeros(0, np.int64))] * 3
     callees: list[Ints] = []
     parents: list[Ints] = []
     offsets: list[Ints] = [np.zeros(1, np.int64)]
@@ -211,7 +212,9 @@ def concatenate(parts: Sequence[Events]) -> Events:
             ((part.labels, part.label), (part.services, part.service), (part.instances, part.instance))
         ):
             table = tables[place]
-            translated = np.array([table.setdefault(name, len(table)) for name in names], np.int64)
+            if names is not last[place][0]:  # parts of one encoding share their tables
+                last[place] = names, np.array([table.setdefault(name, len(table)) for name in names], np.int64)
+            translated = last[place][1]
             columns[place].append(translated[column] if len(column) else column)
             if place == 1:
                 callees.append(np.where(part.callee >= 0, translated[part.callee], -1) if len(column) else column)
