@@ -2,12 +2,13 @@
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.artifact.call_paths import PAIR_COLUMNS, PLACE_COLUMNS, TOTALS, CallPaths
 from otel_tracead.artifact.tails import KNOTS, Tails
 from otel_tracead.errors import ArtifactError
 
@@ -37,6 +38,7 @@ class Calibration:
         contexts: likewise, and
         counts: likewise, and
         transitions: likewise.
+        paths: the call trees; empty in a model that was trained before they were learned.
     """
 
     center: Floats
@@ -50,6 +52,7 @@ class Calibration:
     contexts: npt.NDArray[np.uint64]
     counts: Ints
     transitions: Ints
+    paths: CallPaths = field(default_factory=CallPaths)
 
     def dump(self) -> bytes:
         """Encode as `.npz`, the same bytes for the same numbers."""
@@ -68,6 +71,9 @@ class Calibration:
             "contexts": self.contexts,
             "counts": self.counts,
             "transitions": self.transitions,
+            "path_places": self.paths.places,
+            "path_pairs": self.paths.pairs,
+            "path_totals": self.paths.totals,
         }
         out = io.BytesIO()
         # Not numpy.savez: it writes the time of day into the archive.
@@ -119,8 +125,15 @@ def load(content: bytes, labels: int) -> Calibration:
         contexts=contexts,
         counts=take("counts", len(contexts), kind="i"),
         transitions=transitions,
+        paths=CallPaths(
+            take("path_places", None, PLACE_COLUMNS, kind="i"),
+            take("path_pairs", None, PAIR_COLUMNS, kind="i"),
+            take("path_totals", TOTALS, kind="i"),
+        )
+        if "path_places" in arrays
+        else CallPaths(),
     )
-    for problem, found in _problems(loaded, labels).items():
+    for problem, found in (_problems(loaded, labels) | loaded.paths.problems(labels)).items():
         if found:
             raise ArtifactError(f"calibration.npz: {problem}")
     return loaded
