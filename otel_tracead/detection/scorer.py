@@ -1,16 +1,17 @@
 """Runs the network: ONNX Runtime sessions, buckets of traces, and windows with carried state."""
 
-import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from otel_tracead.errors import ArtifactError
+from otel_tracead.detection.session import Provider, Run, Session
 
-Provider = Literal["auto", "cuda", "cpu"]
+__all__ = ["DETAILS", "SURPRISES", "Details", "Provider", "Scorer", "Surprise"]
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
@@ -76,45 +77,13 @@ class Scorer:
     def __init__(
         self, model: bytes, *, state: int, labels: int = 1, provider: Provider = "auto", threads: int = 1
     ) -> None:
-        import onnxruntime
-
-        onnxruntime.set_default_logger_severity(4)
-        self._runtime = onnxruntime
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._run_options = onnxruntime.RunOptions()
-        self._run_options.log_severity_level = 4
-        # Without this every output is computed at every run, the costly details too.
-        self._run_options.only_execute_path_to_fetches = True
         self._state = state
-        self._session, self.execution_provider = self._working(model, options, provider, labels)
+        self._session = Session(model, partial(self._try_out, labels), provider=provider, threads=threads)
+        self.execution_provider = self._session.execution_provider
         self._cells = _CELLS if self.execution_provider == "cpu" else _CELLS_CUDA
 
-    def _working(self, model: bytes, options: Any, provider: Provider, labels: int) -> tuple[Any, str]:
-        """Make a session and try it out on every label: what the runtime was built with says nothing."""
-        if provider == "cuda" or (provider == "auto" and _cuda_library()):
-            try:
-                session = _cuda_session(self._runtime, model, options)
-                self._try_out(session, labels)
-            except Exception as error:
-                if provider == "cuda":
-                    raise RuntimeError(
-                        f"execution_provider: cuda was asked for and does not work: {error}; "
-                        "check the NVIDIA driver, CUDA and cuDNN, or set execution_provider: auto"
-                    ) from error
-            else:
-                return session, "cuda"
-        try:
-            session = self._runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-            self._try_out(session, labels)
-        except Exception as error:
-            raise ArtifactError(f"model.onnx: ONNX Runtime cannot run it as the manifest says: {error}") from error
-        return session, "cpu"
-
-    def _try_out(self, session: Any, labels: int) -> None:
+    def _try_out(self, labels: int, run: Run) -> None:
+        """Try the network on every label."""
         ids = np.concatenate((np.arange(labels), [0])).astype(np.int32)[None]
         feeds = {
             "labels": ids,
@@ -122,7 +91,7 @@ class Scorer:
             "state": np.zeros((1, self._state), np.float32),
         }
         outputs = (*SURPRISES, *DETAILS)
-        shapes = dict(zip(outputs, (o.shape for o in session.run(outputs, feeds, self._run_options)), strict=True))
+        shapes = dict(zip(outputs, (o.shape for o in run(outputs, feeds)), strict=True))
         wanted = dict.fromkeys((*SURPRISES[:2], DETAILS[0]), (1, labels)) | {"state_out": (1, self._state)}
         for name, shape in wanted.items():
             if shapes[name] != shape:
@@ -183,7 +152,7 @@ class Scorer:
         for start in range(0, width - 1, _WINDOW):
             stop = min(start + _WINDOW, width - 1)
             feeds = {"labels": ids[:, start : stop + 1], "times": clipped[:, start : stop + 1], "state": state}
-            *found, state = self._session.run(list(outputs), feeds, self._run_options)
+            *found, state = self._session.run(outputs, feeds)
             yield found, valid[:, start:stop]
 
 
@@ -206,20 +175,3 @@ def _buckets(lengths: Ints, cells: int) -> Iterator[Ints]:
             stop += 1
         yield order[start:stop]
         start = stop
-
-
-def _cuda_session(runtime: Any, model: bytes, options: Any) -> Any:
-    if hasattr(runtime, "preload_dlls"):
-        runtime.preload_dlls()
-    session = runtime.InferenceSession(model, options, providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
-    if session.get_providers()[0] != "CUDAExecutionProvider":
-        raise RuntimeError("ONNX Runtime fell back to the CPU")
-    return session
-
-
-def _cuda_library() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True

@@ -1,32 +1,20 @@
 """What the paper's experiments ask of a model: cut and padded traces in, the most probable next labels and time deviations out."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.traces.windows import Windows
+
+__all__ = ["TOP", "Forecast", "SequenceModel", "Windows"]
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """Traces in the paper's form (section "Data"): cut or padded to `T` events; D1 as indices, D2 not yet scaled.
-
-    Attributes:
-        label: dictionary index of each event, 0 (`!0`) behind the last `[n, T]`.
-        time_ms: response time of each event, 0 behind the last `[n, T]`.
-        length: events of each window `[n]`, at least 1.
-        ends: whether the window ends where its trace ends, so that `!0` is to be expected behind it `[n]`.
-        trace: the trace that each window was cut from `[n]`.
-    """
-
-    label: Ints
-    time_ms: Floats
-    length: Ints
-    ends: npt.NDArray[np.bool_]
-    trace: Ints
+TOP: Final = 5
+"""How many of the most probable labels a forecast names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +22,8 @@ class Forecast:
     """What a model says at each position `t` of the event at `t + 1`, of which it has seen the events 0 to `t`.
 
     Attributes:
-        top: the most probable next labels, best first `[n, T, 5]`; None where the model knows no labels.
+        top: the most probable next labels, best first, -1 where there are no more `[n, T, 5]`; None where the model
+            knows no labels.
         rank: how many labels are more probable than the one that came (or than `!0` behind the last) `[n, T]`; None likewise.
         deviation: how far the squared error of the next response time lies above the mean of its label's errors in
             training, in their standard deviations `[n, T]`; None where the model knows no times.

@@ -7,32 +7,13 @@ carried over windows, and only what a verdict needs comes out. `otel_tracead.det
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from otel_tracead.training.architecture import CLIP, LOG_SCALE_MAX, LOG_SCALE_MIN, Architecture
+from otel_tracead.training.onnx_nodes import Array, Graph, encode, value
 
-OPSET = 17
-_IR = 9
 _TOP = 3
-
-Array = npt.NDArray[np.float32]
-
-
-class _Graph:
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, name: str, value: npt.ArrayLike, kind: type = np.float32) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(np.asarray(value, kind)), name))
-        return name
-
-    def add(self, kind: str, inputs: list[str], outputs: str | list[str], **attributes: object) -> str:
-        names = [outputs] if isinstance(outputs, str) else outputs
-        self.nodes.append(helper.make_node(kind, inputs, names, name=names[0], **attributes))
-        return names[0]
 
 
 def build(weights: Mapping[str, Array], architecture: Architecture) -> bytes:
@@ -46,7 +27,7 @@ def build(weights: Mapping[str, Array], architecture: Architecture) -> bytes:
         The bytes of `model.onnx`. Inputs: `labels` int32 `[batch, time]`, `times` float `[batch, time, 1]`, `state` float
         `[batch, architecture.state]`. Step t predicts what stands at t + 1, so outputs have one step less.
     """
-    a, g = architecture, _Graph()
+    a, g = architecture, Graph()
     for name, index in (
         ("one", [1]),
         ("zero", [0]),
@@ -118,37 +99,21 @@ def build(weights: Mapping[str, Array], architecture: Architecture) -> bytes:
     g.constant("top", [min(_TOP, a.labels)], np.int64)
     g.add("TopK", ["probabilities", "top"], ["top_probabilities", "top_labels"], axis=-1)
     g.add("Concat", ["log_weight", "mean", "log_scale"], "time_mixture", axis=-1)
-    model = helper.make_model(
-        _graph(g, a), opset_imports=[helper.make_opsetid("", OPSET)], producer_name="otel-tracead"
-    )
-    model.ir_version = _IR
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
+    return encode(_graph(g, a))
 
 
 def _lstm(
-    g: _Graph, name: str, weights: Mapping[str, Array], prefix: str, x: str, units: int, state: int, states: list[str]
+    g: Graph, name: str, weights: Mapping[str, Array], prefix: str, x: str, units: int, state: int, states: list[str]
 ) -> str:
-    """Add one LSTM layer; its gates stand in another order in PyTorch (i, f, g, o) than in ONNX (i, o, f, c)."""
-
-    def reordered(key: str) -> Array:
-        i, f, c, o = np.split(weights[f"{prefix}.{key}"], 4)
-        return np.concatenate((i, o, f, c))
-
-    w = g.constant(f"{name}_w", reordered("weight_ih_l0")[None])
-    r = g.constant(f"{name}_r", reordered("weight_hh_l0")[None])
-    b = g.constant(f"{name}_b", np.concatenate((reordered("bias_ih_l0"), reordered("bias_hh_l0")))[None])
+    """Add one LSTM layer with its part of the carried state."""
     h = g.add("Unsqueeze", [f"state_{state}", "zero"], f"{name}_h")
     c = g.add("Unsqueeze", [f"state_{state + 1}", "zero"], f"{name}_c")
-    g.add("LSTM", [x, w, r, b, "", h, c], [f"{name}_y", f"{name}_hn", f"{name}_cn"], hidden_size=units)
+    out = g.lstm(name, weights, prefix, x, units, (h, c))
     states.extend(g.add("Squeeze", [f"{name}_{end}", "zero"], f"{name}_{end}_flat") for end in ("hn", "cn"))
-    return g.add("Squeeze", [f"{name}_y", "one"], f"{name}_out")
+    return out
 
 
-def _graph(g: _Graph, a: Architecture) -> onnx.GraphProto:
-    def value(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, kind, shape)
-
+def _graph(g: Graph, a: Architecture) -> onnx.GraphProto:
     return helper.make_graph(
         g.nodes,
         "multimodal_lstm",

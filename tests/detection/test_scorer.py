@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tiny_model import SIZES, random_network
 
 from otel_tracead.detection import scorer as scorers
+from otel_tracead.detection import session as sessions
 from otel_tracead.detection.scorer import Scorer
 from otel_tracead.errors import ArtifactError
 from otel_tracead.training.architecture import Architecture
@@ -129,7 +130,7 @@ def test_buckets_hold_each_trace_once_and_little_padding(lengths, cells):
 
 
 def test_auto_takes_the_cpu_where_there_is_no_gpu(monkeypatch):
-    monkeypatch.setattr(scorers, "_cuda_library", lambda: False)
+    monkeypatch.setattr(sessions, "_cuda_library", lambda: False)
     assert scorer(provider="auto").execution_provider == "cpu"
 
 
@@ -138,13 +139,13 @@ def broken_cuda(*_: object) -> None:
 
 
 def test_auto_takes_the_cpu_where_the_gpu_does_not_work(monkeypatch):
-    monkeypatch.setattr(scorers, "_cuda_library", lambda: True)
-    monkeypatch.setattr(scorers, "_cuda_session", broken_cuda)
+    monkeypatch.setattr(sessions, "_cuda_library", lambda: True)
+    monkeypatch.setattr(sessions, "_cuda_session", broken_cuda)
     assert scorer(provider="auto").execution_provider == "cpu"
 
 
 def test_cuda_that_was_asked_for_and_does_not_work_is_an_error(monkeypatch):
-    monkeypatch.setattr(scorers, "_cuda_session", broken_cuda)
+    monkeypatch.setattr(sessions, "_cuda_session", broken_cuda)
     with pytest.raises(RuntimeError, match=r"cuda was asked for and does not work: libcudnn.*execution_provider: auto"):
         scorer(provider="cuda")
 
@@ -167,9 +168,9 @@ class FakeRuntime:
 
 def test_a_session_that_fell_back_is_no_cuda_session():
     with pytest.raises(RuntimeError, match="fell back"):
-        scorers._cuda_session(FakeRuntime("CPUExecutionProvider"), b"", None)
+        sessions._cuda_session(FakeRuntime("CPUExecutionProvider"), b"", None)
     working = FakeRuntime("CUDAExecutionProvider", "CPUExecutionProvider")
-    assert scorers._cuda_session(working, b"", None) is working
+    assert sessions._cuda_session(working, b"", None) is working
 
 
 def test_a_session_that_works_on_cuda_is_taken(monkeypatch):
@@ -178,7 +179,7 @@ def test_a_session_that_works_on_cuda_is_taken(monkeypatch):
     def cuda(runtime: object, model: bytes, options: object) -> object:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    monkeypatch.setattr(scorers, "_cuda_session", cuda)
+    monkeypatch.setattr(sessions, "_cuda_session", cuda)
     assert scorer(provider="cuda").execution_provider == "cuda"
 
 
@@ -205,9 +206,5 @@ def test_a_network_of_another_shape_is_refused():
 
 
 def test_outputs_of_another_shape_are_refused(one):
-    class Flat:
-        def run(self, outputs, *_):
-            return [np.zeros((1, 1)) for _ in outputs]
-
     with pytest.raises(ValueError, match="label_surprise has shape"):
-        one._try_out(Flat(), LABELS)
+        one._try_out(LABELS, lambda outputs, _: [np.zeros((1, 1)) for _ in outputs])

@@ -1,0 +1,169 @@
+"""All models of the paper, trained on one set of windows and run by ONNX Runtime, as `evaluate` compares them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tracead.artifact.paper import ErrorGaussians, MinMax, fit_gaussians, learn_min_max
+from otel_tracead.detection.window_network import WindowNetwork
+from otel_tracead.evaluation.sequence_models import TOP, Forecast
+from otel_tracead.traces.windows import Windows
+from otel_tracead.training.paper.architecture import Join, Layers, Modality, WindowArchitecture
+from otel_tracead.training.paper.recipe import Progress, WindowLoss, WindowRecipe
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """One of the paper's models.
+
+    Attributes:
+        name: as the tables name it.
+        layers: of LSTM or dense.
+        modality: labels, response times or both.
+    """
+
+    name: str
+    layers: Layers
+    modality: Modality
+
+
+DESIGNS: Final = (
+    Design("single LSTM, structure", Layers.LSTM, Modality.STRUCTURE),
+    Design("single LSTM, response time", Layers.LSTM, Modality.TIME),
+    Design("multimodal LSTM", Layers.LSTM, Modality.BOTH),
+    Design("single dense, structure", Layers.DENSE, Modality.STRUCTURE),
+    Design("single dense, response time", Layers.DENSE, Modality.TIME),
+    Design("multimodal dense", Layers.DENSE, Modality.BOTH),
+)
+"""The paper's table of models; the single dense one stands there once, and is fitted for each modality."""
+
+
+@dataclass(slots=True)
+class WindowModel:
+    """A trained model of the paper; implements `otel_tracead.evaluation.sequence_models.SequenceModel`.
+
+    Attributes:
+        name: as the tables name it.
+        architecture: its shape.
+        network: the bytes of `model.onnx`.
+        scale: of response times.
+        errors: Gaussians over the squared errors in training, by label.
+        loss: on held-out traces.
+        epochs: how many were fitted.
+        seconds: how long fitting took.
+    """
+
+    name: str
+    architecture: WindowArchitecture
+    network: bytes
+    scale: MinMax
+    errors: ErrorGaussians
+    loss: WindowLoss
+    epochs: int
+    seconds: float
+    _runner: WindowNetwork | None = field(default=None, init=False, repr=False)
+
+    def forecast(self, windows: Windows) -> Forecast:
+        """Forecast every position of *windows*; see `SequenceModel.forecast`."""
+        if self._runner is None:
+            self._runner = runner(self.network, self.architecture)
+        following, next_ms = windows.following
+        found = self._runner.look(windows.label, following, self.scale.scale(windows.time_ms, windows.label))
+        top, deviation = found.top, None
+        if top is not None and top.shape[-1] < TOP:
+            top = np.pad(top, ((0, 0), (0, 0), (0, TOP - top.shape[-1])), constant_values=-1)
+        if found.time is not None:
+            squared = (found.time - self.scale.scale(next_ms, following)) ** 2
+            deviation = self.errors.deviation(squared, following)
+        return Forecast(top, found.rank, deviation)
+
+
+def runner(network: bytes, architecture: WindowArchitecture) -> WindowNetwork:
+    """Make a network ready to run on the CPU."""
+    return WindowNetwork(
+        network,
+        labels=architecture.labels,
+        length=architecture.length,
+        structure=architecture.reads_labels,
+        time=architecture.reads_times,
+    )
+
+
+def train_models(
+    windows: Windows,
+    labels: int,
+    recipe: WindowRecipe,
+    *,
+    designs: Sequence[Design] = DESIGNS,
+    units: int = 64,
+    join: Join = Join.SECOND,
+    progress: Progress = lambda _share: None,
+) -> list[WindowModel]:
+    """Train models on the same windows, one after another.
+
+    Args:
+        windows: of normal traces; held-out ones are taken from them.
+        labels: size of the dictionary.
+        recipe: how to fit.
+        designs: which models.
+        units: width of LSTM layers.
+        join: where the multimodal LSTM joins the modalities.
+        progress: told the share that is done.
+    """
+    models = []
+    for number, design in enumerate(designs):
+        architecture = WindowArchitecture(
+            layers=design.layers,
+            modality=design.modality,
+            labels=labels,
+            length=windows.label.shape[1],
+            units=units,
+            join=join,
+        )
+        models.append(
+            train_model(
+                design.name,
+                windows,
+                architecture,
+                recipe,
+                lambda share, number=number: progress((number + share) / len(designs)),  # type: ignore[misc]
+            )
+        )
+    return models
+
+
+def train_model(
+    name: str,
+    windows: Windows,
+    architecture: WindowArchitecture,
+    recipe: WindowRecipe,
+    progress: Progress = lambda _share: None,
+) -> WindowModel:
+    """Train one model and measure its errors on what it was trained on, as the paper does."""
+    # Torch and onnx are needed here only: everything around it can be used and tested without.
+    from otel_tracead.training.paper.fit import fit
+    from otel_tracead.training.paper.graph import build
+
+    scale = learn_min_max(windows, architecture.labels)
+    fitted = fit(windows, scale, architecture, recipe, progress)
+    network = build({key: tensor.numpy() for key, tensor in fitted.network.state_dict().items()}, architecture)
+    errors = measure_errors(runner(network, architecture), windows, scale, architecture)
+    return WindowModel(name, architecture, network, scale, errors, fitted.loss, fitted.epochs, fitted.seconds)
+
+
+def measure_errors(
+    network: WindowNetwork, windows: Windows, scale: MinMax, architecture: WindowArchitecture
+) -> ErrorGaussians:
+    """Fit a Gaussian by label to the squared errors of *network* on *windows*; a label's are those of its forecasts."""
+    following, next_ms = windows.following
+    found = network.look(windows.label, following, scale.scale(windows.time_ms, windows.label))
+    if found.time is None:
+        return fit_gaussians(np.zeros(0), np.zeros(0, np.int64), architecture.labels)
+    squared = (found.time - scale.scale(next_ms, following)) ** 2
+    events = windows.followed
+    return fit_gaussians(squared[events], following[events], architecture.labels)

@@ -1,0 +1,123 @@
+"""The paper's networks in PyTorch (its section on models), many to many: the next event from all events before it.
+
+What the paper leaves open: the width of its layers, an option here; and how a dense network is kept from reading the
+event that it has to forecast. Ours forecasts each position from the window up to there, padded with zeros behind.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from otel_tracead.training.paper.architecture import DENSE, Join, Layers, Modality, WindowArchitecture
+
+
+class Prediction(NamedTuple):
+    """What a network says of the next event at every position.
+
+    Attributes:
+        logits: of the next label `[batch, time, labels]`; None from a network of times alone.
+        time: scaled time of the next event `[batch, time]`; None from a network of labels alone.
+    """
+
+    logits: Tensor | None
+    time: Tensor | None
+
+
+class LstmNetwork(nn.Module):
+    """Two stacked LSTM layers: SAD, RTAD, and the multimodal LSTM with its choice of where the modalities join."""
+
+    def __init__(self, architecture: WindowArchitecture) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        wide = (a.labels if a.reads_labels else 0) + (1 if a.reads_times else 0)
+        apart = a.modality is Modality.BOTH and a.join is not Join.FIRST
+        if apart:
+            self.label_lstm = nn.LSTM(a.labels, a.units, batch_first=True)
+            self.time_lstm = nn.LSTM(1, a.units, batch_first=True)
+        else:
+            self.first_lstm = nn.LSTM(wide, a.units, batch_first=True)
+        if apart and a.join is Join.HEADS:
+            self.label_second_lstm = nn.LSTM(a.units, a.units, batch_first=True)
+            self.time_second_lstm = nn.LSTM(a.units, a.units, batch_first=True)
+        else:
+            self.second_lstm = nn.LSTM(2 * a.units if apart else a.units, a.units, batch_first=True)
+        hidden = 2 * a.units if apart and a.join is Join.HEADS else a.units
+        if a.reads_labels:
+            self.label_head = nn.Linear(hidden, a.labels)
+        if a.reads_times:
+            self.time_head = nn.Linear(hidden, 1)
+
+    def forward(self, labels: Tensor, times: Tensor) -> Prediction:
+        """Forecast; see `network`."""
+        a = self.architecture
+        parts = []
+        if a.reads_labels:
+            parts.append(functional.one_hot(labels, a.labels).to(times.dtype))
+        if a.reads_times:
+            parts.append(times.unsqueeze(-1))
+        if a.modality is Modality.BOTH and a.join is not Join.FIRST:
+            by_label, by_time = self.label_lstm(parts[0])[0], self.time_lstm(parts[1])[0]
+            if a.join is Join.HEADS:
+                by_label, by_time = self.label_second_lstm(by_label)[0], self.time_second_lstm(by_time)[0]
+            hidden = torch.cat((by_label, by_time), -1)
+            if a.join is Join.SECOND:
+                hidden = self.second_lstm(hidden)[0]
+        else:
+            hidden = self.second_lstm(self.first_lstm(torch.cat(parts, -1))[0])[0]
+        return Prediction(
+            self.label_head(hidden) if a.reads_labels else None,
+            self.time_head(hidden).squeeze(-1) if a.reads_times else None,
+        )
+
+
+class DenseNetwork(nn.Module):
+    """The dense baselines. The first layer reads the whole window, flattened, with zeros behind the position.
+
+    So its sum over the events up to a position is that over the events up to the one before, and one more: all
+    positions at once are a cumulative sum, with the same numbers as one product for each padded window.
+    """
+
+    def __init__(self, architecture: WindowArchitecture) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        first, second = DENSE
+        if a.reads_labels:
+            self.label_first = nn.Linear(a.length * a.labels, first)
+        if a.reads_times:
+            self.time_first = nn.Linear(a.length, first)
+        joined = 2 * first if a.modality is Modality.BOTH else first
+        if a.reads_labels:
+            self.label_second = nn.Linear(joined, second)
+            self.label_head = nn.Linear(second, a.labels)
+        if a.reads_times:
+            self.time_second = nn.Linear(joined, second)
+            self.time_head = nn.Linear(second, 1)
+
+    def forward(self, labels: Tensor, times: Tensor) -> Prediction:
+        """Forecast; see `network`."""
+        a = self.architecture
+        parts = []
+        if a.reads_labels:
+            place = torch.arange(labels.shape[1], device=labels.device) * a.labels + labels
+            parts.append(functional.embedding(place, self.label_first.weight.T).cumsum(1) + self.label_first.bias)
+        if a.reads_times:
+            weight = self.time_first.weight.T[: times.shape[1]]
+            parts.append((times.unsqueeze(-1) * weight).cumsum(1) + self.time_first.bias)
+        joined = torch.relu(torch.cat(parts, -1))
+        logits = time = None
+        if a.reads_labels:
+            logits = self.label_head(torch.relu(self.label_second(joined)))
+        if a.reads_times:
+            time = self.time_head(torch.relu(self.time_second(joined))).squeeze(-1)
+        return Prediction(logits, time)
+
+
+def network(architecture: WindowArchitecture) -> nn.Module:
+    """Make a network with random weights.
+
+    Its input: labels, dictionary indices `[batch, time]`, which it reads one-hot; and scaled times `[batch, time]`, for
+    a network of labels alone too.
+    """
+    return LstmNetwork(architecture) if architecture.layers is Layers.LSTM else DenseNetwork(architecture)
