@@ -1,0 +1,148 @@
+"""Real traces, cut by trace and by the time of an injection, and minutes by blocks of time."""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tracead.traces.encoding import Encoder, Events, concatenate
+from otel_tracead.traces.labels import LabelTemplate
+from otel_tracead.traces.offline import Gatherer
+from otel_tracead.traces.sequences import Order
+from otel_tracead.wire.files import read_file
+from otel_tracead.wire.otlp import Envelopes
+
+Ints = npt.NDArray[np.int64]
+
+NORMAL, FAULT, NEITHER = range(3)
+SYSTEMS: Final = ("online_boutique", "train_ticket")
+VISIBLE: Final = ("cpu_contention", "cpu_consumed", "network_delay")
+"""The types of fault that leave a trace in the spans of both systems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The traces of one system.
+
+    Attributes:
+        system: its name.
+        events: all traces.
+        minute: of each trace, an index into `minutes` `[traces]`.
+        state: of each trace: NORMAL, FAULT (began after the injection) or NEITHER `[traces]`.
+        minutes: names of the minutes' files, in the order of time.
+        fault: the type of the fault of each minute that has one.
+    """
+
+    system: str
+    events: Events
+    minute: Ints
+    state: Ints
+    minutes: Sequence[str]
+    fault: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one model learns from and is tried on, as indices of traces in the order of time.
+
+    Attributes:
+        number: which of the blocks is held out.
+        training: normal traces of all other blocks.
+        normal: normal traces of this one.
+        faulty: traces of this block's minutes that a fault was active in.
+    """
+
+    number: int
+    training: Ints
+    normal: Ints
+    faulty: Ints
+
+
+def folder() -> Path:
+    """Give the folder of the real traces: `$TRACEAD_DATA`, else `../shared/data` beside the checkout."""
+    return Path(os.environ.get("TRACEAD_DATA") or Path(__file__).parents[3] / "shared" / "data")
+
+
+def first_start(events: Events) -> Ints:
+    """Give the earliest start of each trace, in ns `[traces]`; none is empty."""
+    return np.asarray(np.minimum.reduceat(events.start, events.offsets[:-1]))
+
+
+def read(system: str, template: LabelTemplate | None = None, order: Order = Order.TREE) -> Traffic:
+    """Read all minutes of *system*.
+
+    Raises:
+        FileNotFoundError: there are no real traces where `folder` says.
+    """
+    place = folder() / system
+    faults: list[dict[str, Any]] = json.loads((place / "faults.json").read_text())["faults"]
+    by_file = defaultdict(list)
+    for fault in faults:
+        for name in fault["files"]:
+            by_file[name].append(fault)
+    encoder, envelopes = Encoder(template or LabelTemplate(), order), Envelopes()
+    parts, names, states = [], [], []
+    for path in sorted(place.glob("*.jsonl.gz")):
+        gatherer = Gatherer()
+        traces = [trace for _, batch in read_file(path, envelopes) for trace in gatherer.add(batch)]
+        traces += list(gatherer.drain())
+        part = encoder.encode(traces)
+        parts.append(part)
+        names += [path.name] * part.traces
+        states.append(_states(part, path.name, by_file[path.name]))
+    kinds = {name: fault["type"] for fault in faults for name in fault["files"]}
+    return arrange(system, concatenate(parts), np.array(names), np.concatenate(states), kinds)
+
+
+def _states(events: Events, name: str, faults: Sequence[dict[str, Any]]) -> Ints:
+    """Cut by trace, not by file: one that ended before the injection is normal, one that began after it is faulty."""
+    first = first_start(events)
+    last = np.maximum.reduceat(events.start + (events.duration_us * 1e3).astype(np.int64), events.offsets[:-1])
+    state = np.full(events.traces, NORMAL)
+    if name.startswith("fault_free"):
+        return state
+    for fault in faults:
+        at = fault["injected_at_unix_nano"]
+        before = NEITHER if fault["active_before_injection"] else NORMAL
+        own = np.where(first >= at, FAULT, np.where(last < at, before, NEITHER))
+        state = np.where(state == NORMAL, own, state)
+    return state
+
+
+def arrange(system: str, events: Events, names: npt.NDArray[np.str_], state: Ints, fault: dict[str, str]) -> Traffic:
+    """Number the minutes in the order of time."""
+    first = first_start(events)
+    distinct, place = np.unique(names, return_inverse=True)
+    began = np.array([np.median(first[place == index]) for index in range(len(distinct))])
+    order = np.argsort(began, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return Traffic(system, events, rank[place], state, distinct[order].tolist(), fault)
+
+
+def blocks(traffic: Traffic, folds: int) -> Iterator[Block]:
+    """Cut the minutes with normal traces into *folds* blocks of time; other minutes go with the one before them."""
+    minutes = np.unique(traffic.minute[traffic.state == NORMAL])
+    starts = [part[0] for part in np.array_split(minutes, folds)]
+    starts[0] = 0
+    own = np.searchsorted(np.array(starts), traffic.minute, side="right") - 1
+    for number in range(folds):
+        yield block(traffic, number, own == number)
+
+
+def block(traffic: Traffic, number: int, held: npt.NDArray[np.bool_]) -> Block:
+    """Hold the traces *held* `[traces]` out."""
+    in_time = np.argsort(first_start(traffic.events), kind="stable")
+    held, state = held[in_time], traffic.state[in_time]
+    return Block(
+        number,
+        np.sort(in_time[(state == NORMAL) & ~held]),
+        in_time[(state == NORMAL) & held],
+        in_time[(state == FAULT) & held],
+    )
