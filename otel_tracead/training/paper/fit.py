@@ -129,8 +129,8 @@ def _losses(prediction: Prediction, batch: _Batch) -> tuple[Tensor, Tensor]:
     """
     by_label = by_time = torch.zeros((), device=batch.labels.device)
     if prediction.logits is not None:
-        nats = functional.cross_entropy(prediction.logits.transpose(1, 2), batch.next_labels, reduction="none")
-        by_label = (nats * batch.forecast).sum() / batch.forecast.sum().clamp(min=1)
+        nats = functional.cross_entropy(prediction.logits.flatten(0, 1), batch.next_labels.flatten(), reduction="none")
+        by_label = (nats * batch.forecast.flatten()).sum() / batch.forecast.sum().clamp(min=1)
     if prediction.time is not None:
         squared = (prediction.time - batch.next_times) ** 2
         by_time = (squared * batch.followed).sum() / batch.followed.sum().clamp(min=1)
