@@ -1,24 +1,20 @@
-"""Does this detector work on this traffic? Normal traces as they are, and copies with anomalies of every kind."""
+"""Does this detector work on this traffic? The verdict on what it did when it was tried, and the reasons."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-from scipy.stats import beta
+from otel_tracead.detection import findings as collected
+from otel_tracead.detection import statistics
+from otel_tracead.detection.findings import PREVALENCES, Alarm, Findings
+from otel_tracead.detection.trial import Candidate, Tried, try_out
 
-from otel_tracead.detection.detector import ModelDetector
-from otel_tracead.evaluation.injections import KINDS, inject
-from otel_tracead.traces.encoding import Events
+__all__ = ["Candidate", "CheckResult", "Tried", "conclude", "spoken", "spoken_share", "try_out"]
 
-Floats = npt.NDArray[np.float64]
-
-_CONFIDENCE: Final = 0.95
 _BUDGETS: Final = 3.0
-_PREVALENCES: Final = (0.01, 0.001)
-_EASY: Final = ("replaced", "missing", "extra", "aborted", "swapped", "stall")
-"""The kinds that count for the verdict; a slowdown within what is usual of a label cannot be found one by one."""
+_BLIND: Final = 0.1  # of normal traces may go without a verdict
+_BY_CHANCE: Final = 0.05
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,132 +24,152 @@ class CheckResult:
     Attributes:
         passed: whether the detector may be used.
         reasons: why not.
-        figures: numbers by name.
-        words: the same in sentences.
+        words: what was found, in sentences.
+        findings: the same in numbers.
     """
 
     passed: bool
     reasons: tuple[str, ...]
-    figures: Mapping[str, float]
     words: tuple[str, ...]
+    findings: Findings
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """Numbers by name."""
+        return self.findings.figures()
 
 
-@dataclass(slots=True)
-class Tried:
-    """Scores of one detector on one part of the traffic.
+def conclude(tried: Sequence[Tried], budget: float) -> CheckResult:
+    """Judge a detector by what it did on all parts of the traffic.
 
-    Attributes:
-        threshold: from which score on a trace is marked.
-        clean: scores of the normal traces.
-        anomalous: scores of the injected ones, by kind.
-        found_at: share of the found ones in which an event that is rightly to blame is marked, by kind.
-        unknown: share of spans with labels that the model never saw.
+    It holds if all of this does: enough normal traces were there to tell; nearly all of them got a verdict; the scores
+    are not constant, tell anomalous from normal traces better than chance (lower bound of the AUC above one half, lower
+    bound of the share found above the share of normal traces marked), and move with the threshold; it is better than
+    marking every trace (F1 above 2p / (1 + p) where a share p of 1 % and of 0.1 % is anomalous), and not worse than the
+    plain rule at the same share of normal traces marked; and the lower bound of the share of normal traces that it
+    marks is at most three budgets.
+
+    Args:
+        tried: by parts of the traffic.
+        budget: the share of normal traces that the detector may mark.
     """
-
-    threshold: float
-    clean: Floats
-    anomalous: dict[str, Floats]
-    found_at: dict[str, Floats]
-    unknown: float
+    found = collected.find(tried, budget)
+    reasons = tuple(_reasons(found))
+    return CheckResult(not reasons, reasons, tuple(_words(found)), found)
 
 
-def try_out(detector: ModelDetector, events: Events, *, count: int, seed: int) -> Tried:
-    """Score *events* and *count* copies with an anomaly of each kind."""
-    random = np.random.default_rng(seed)
-    judged = detector.assess(events)
-    anomalous: dict[str, Floats] = {}
-    found_at: dict[str, Floats] = {}
-    for kind in KINDS:
-        injected = inject(events, kind, count, random)
-        if injected is None:
-            continue
-        tried = detector.assess(injected.events)
-        anomalous[kind] = tried.score
-        verdicts = detector.verdicts(tried)
-        found_at[kind] = np.array(
-            [
-                float(any(row in verdict.spans for row in blame))
-                for verdict, blame in zip(verdicts, injected.blame, strict=True)
-                if verdict.anomalous
-            ]
+def _reasons(found: Findings) -> Iterator[str]:
+    fewest = statistics.fewest_cases(_BUDGETS * found.budget)
+    if found.blind > _BLIND:
+        named = "; ".join(label for label, _ in found.unknown)
+        yield (
+            f"the model does not know this traffic: {spoken_share(found.blind)} of the traces get no verdict, for labels "
+            f"that training never saw (such as {named}); train a model on it, or look whether these files are of the "
+            "system that the model was trained on"
         )
-    return Tried(detector.threshold, judged.score, anomalous, found_at, float(judged.known.unseen.mean()))
+    if found.traces < fewest:
+        yield (
+            f"too few traces to tell: {found.traces}, and a budget of {spoken_share(found.budget)} takes at least "
+            f"{fewest} (fewer cannot show that less than {_BUDGETS:g} budgets are marked, even if none is)"
+        )
+    if not found.normal:
+        return
+    if found.kinds:
+        yield from _no_better(found)
+    else:
+        yield "no anomaly could be injected into this traffic, so nothing was tried"
+    if found.lower > _BUDGETS * found.budget:
+        yield (
+            f"marks at least {spoken_share(found.lower)} of normal traces, more than {_BUDGETS:g} times the budget of "
+            f"{spoken_share(found.budget)}"
+        )
 
 
-def conclude(tried: list[Tried], budget: float) -> CheckResult:
-    """Judge the detector by what it did: figures, and whether it holds.
-
-    It holds if it is better than chance (lower bound of the AUC above one half, and more than chance found at the
-    threshold), better than alarming always (F1 above 2p / (1 + p) at the prevalence of the trial), its scores are not
-    constant, and the lower bound of the share of normal traces that it marks is at most three budgets.
-    """
-    threshold = tried[0].threshold
-    clean = np.concatenate([one.clean for one in tried])
-    kinds = list(dict.fromkeys(kind for one in tried for kind in one.anomalous))
-    scores = {kind: np.concatenate([one.anomalous[kind] for one in tried if kind in one.anomalous]) for kind in kinds}
-    places = {kind: np.concatenate([one.found_at[kind] for one in tried if kind in one.found_at]) for kind in kinds}
-    marked = int((clean >= threshold).sum())
-    share = marked / max(len(clean), 1)
-    lower = float(beta.ppf(1 - _CONFIDENCE, marked, len(clean) - marked + 1)) if marked else 0.0
-    figures: dict[str, float] = {
-        "clean_traces": float(len(clean)),
-        "clean_marked": share,
-        "clean_marked_lower_95": lower,
-        "budget": budget,
-        "unknown_labels": float(np.mean([one.unknown for one in tried])),
-    }
-    words = [
-        f"Of {len(clean)} normal traces it marks {share:.2%}; the budget is {budget:.2%}.",
-    ]
-    for kind in kinds:
-        figures[f"recall_{kind}"] = float((scores[kind] >= threshold).mean())
-        if len(places[kind]):
-            figures[f"located_{kind}"] = float(places[kind].mean())
-    counted = [kind for kind in kinds if kind in _EASY]
-    anomalous = np.concatenate([scores[kind] for kind in counted]) if counted else np.zeros(0)
-    area, area_lower = auc(clean, anomalous)
-    recall = float((anomalous >= threshold).mean()) if len(anomalous) else 0.0
-    figures |= {"auc": area, "auc_lower_95": area_lower, "recall": recall}
-    for prevalence in _PREVALENCES:
-        figures[f"precision_at_{prevalence:g}"] = _precision(recall, share, prevalence)
-    if counted:
-        named = ", ".join(f"{kind} {figures[f'recall_{kind}']:.0%}" for kind in kinds)
-        words.append(f"Injected anomalies that it finds: {named}.")
-    words.append(f"AUC {area:.3f} (at least {area_lower:.3f}); chance is 0.5.")
-    prevalence = len(anomalous) / max(len(anomalous) + len(clean), 1)
-    precision = _precision(recall, share, prevalence)
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    always = 2 * prevalence / (1 + prevalence) if prevalence else 0.0
-    figures |= {"f1": f1, "f1_always_alarm": always}
-    rules: list[tuple[Callable[[], bool], str]] = [
-        (lambda: len(anomalous) > 0, "no anomaly could be injected into this traffic"),
-        (lambda: bool(np.ptp(np.concatenate((clean, anomalous))) > 0), "all scores are the same"),
-        (lambda: area_lower > 0.5, f"AUC {area:.3f} is no better than chance"),
-        (lambda: recall > share, f"finds {recall:.1%} of injected anomalies and marks {share:.1%} of normal traces"),
-        (lambda: f1 > always, f"F1 {f1:.3f} is no better than alarming always ({always:.3f})"),
-        (
-            lambda: lower <= _BUDGETS * budget,
-            f"marks at least {lower:.2%} of normal traces, more than {_BUDGETS:g} times the budget of {budget:.2%}",
-        ),
-    ]
-    reasons = tuple(reason for holds, reason in rules if not holds())
-    return CheckResult(not reasons, reasons, figures, tuple(words))
+def _no_better(found: Findings) -> Iterator[str]:
+    """Say what the detector is no better than."""
+    recall, share = found.recall, found.share.value
+    if found.constant:
+        yield "all scores are the same"
+    elif found.auc.low <= 0.5:
+        yield f"AUC {found.auc.value:.3f} (at least {found.auc.low:.3f}) is no better than chance, which is 0.5"
+    if recall.low <= share:
+        yield (
+            f"finds {spoken_share(recall.value)} of injected anomalies and marks {spoken_share(share)} of normal traces, "
+            "which is no better than chance"
+        )
+    for prevalence in PREVALENCES:
+        always = statistics.f1_always(prevalence)
+        if found.f1(prevalence) <= always + _ROUNDING:
+            yield (
+                f"F1 {found.f1(prevalence):.4f} where {spoken_share(prevalence)} of traces are anomalous is no better than "
+                f"that of marking every trace, {always:.4f}"
+            )
+    if found.rule_by_chance < _BY_CHANCE:
+        yield (
+            f"finds {spoken_share(recall.value)} of injected anomalies; a plain rule for each label's own times finds "
+            f"{spoken_share(found.rule)} while it marks as many normal traces"
+        )
+    if found.loose <= found.strict and not found.constant:
+        yield (
+            f"the threshold changes nothing: with a tenth of the budget it marks {spoken_share(found.strict)} of all "
+            f"traces tried, with ten times the budget {spoken_share(found.loose)}"
+        )
 
 
-def _precision(recall: float, false_alarms: float, prevalence: float) -> float:
-    alarms = recall * prevalence + false_alarms * (1 - prevalence)
-    return recall * prevalence / alarms if alarms else 0.0
+def _words(found: Findings) -> Iterator[str]:
+    share = found.share
+    yield (
+        f"Of {found.normal} normal traces it marks {spoken_share(share.value)} (95 % sure: {spoken_share(share.low)} to "
+        f"{spoken_share(share.high)}); the budget is {spoken_share(found.budget)}."
+    )
+    for alarm in found.alarms:
+        if alarm.traces > 1:
+            yield f"Of the {found.marked} marked ones, {alarm.traces} are marked {spoken(alarm)}."
+    if found.blind:
+        yield f"{spoken_share(found.blind)} of the traces get no verdict, for labels that training never saw."
+    if found.unknown:
+        named = "; ".join(f"{label} ({count})" for label, count in found.unknown)
+        yield f"{spoken_share(found.unknown_share)} of spans have labels that training never saw: {named}."
+    if found.kinds:
+        yield from _words_of_kinds(found)
 
 
-def auc(normal: Floats, anomalous: Floats) -> tuple[float, float]:
-    """Give the area under the ROC curve, ties counted half, and its lower 95 % bound (Hanley and McNeil, 1982)."""
-    if not len(normal) or not len(anomalous):
-        return 0.5, 0.0
-    ordered = np.sort(normal)
-    below = np.searchsorted(ordered, anomalous, side="left")
-    equal = np.searchsorted(ordered, anomalous, side="right") - below
-    area = float((below + 0.5 * equal).mean() / len(ordered))
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    n, m = len(ordered), len(anomalous)
-    variance = (area * (1 - area) + (m - 1) * (q1 - area**2) + (n - 1) * (q2 - area**2)) / (n * m)
-    return area, area - 1.645 * float(np.sqrt(max(variance, 0.0)))
+def _words_of_kinds(found: Findings) -> Iterator[str]:
+    yield f"Injected anomalies that it finds: {', '.join(f'{kind.name} {kind.found.value:.0%}' for kind in found.kinds)}."
+    yield (
+        f"A plain rule for each label's own times, marking as many normal traces, finds {spoken_share(found.rule)} of those "
+        f"that count; this detector finds {spoken_share(found.recall.value)}."
+    )
+    for kind in found.kinds:
+        if kind.rule > kind.found.high:
+            yield f"Of {kind.name} alone the rule finds more: {spoken_share(kind.rule)}."
+    for kind in found.kinds:
+        if kind.ordinary:
+            yield (
+                f"Of those injected as {kind.name}, {spoken_share(kind.ordinary)} are built like some normal trace: "
+                "nobody can find these."
+            )
+    area = found.auc
+    yield f"AUC {area.value:.3f} (95 % sure: {area.low:.3f} to {area.high:.3f}); chance is 0.5."
+    for prevalence in PREVALENCES:
+        yield (
+            f"Where {spoken_share(prevalence)} of traces are anomalous like these, "
+            f"{spoken_share(found.precision(prevalence))} of the marked ones are."
+        )
+    yield (
+        f"With a tenth of the budget it marks {spoken_share(found.strict)} of all traces tried, with ten times the budget "
+        f"{spoken_share(found.loose)}."
+    )
+
+
+def spoken(alarm: Alarm) -> str:
+    """Say for what and where normal traces are marked."""
+    what = f"{alarm.type} at {alarm.label}"
+    if alarm.expected_ms is None or alarm.observed_ms is None:
+        return what
+    return f"{what} ({alarm.observed_ms:.3g} ms, expected {alarm.expected_ms:.3g})"
+
+
+def spoken_share(share: float) -> str:
+    """Write a share as the check's sentences do: to a hundredth of a percent where it is small."""
+    return f"{share:.0%}" if share in (0, 1) else f"{share:.2%}" if share < 0.0995 else f"{share:.1%}"

@@ -9,20 +9,29 @@ from otel_tracead.reports import rendering
 from otel_tracead.reports.rendering import count, percent
 
 _RECALL: Final = "recall_"
-_LOCATED: Final = "located_"
-_SHARES: Final = ("recall", "located", "clean_marked", "budget", "unknown", "precision")
+_OF_KIND: Final = (_RECALL, "located_", "rule_", "ordinary_", "injected_")
+_SHARES: Final = ("recall", "clean_marked", "budget", "unknown", "unscored", "precision", "plain_rule", "marked_at")
 
 _NAMES: Final = {
     "clean_traces": "Normal traces looked at",
     "clean_marked": "Normal traces that it marks",
     "clean_marked_lower_95": "the same, lower 95 % bound",
+    "clean_marked_upper_95": "the same, upper end of the 95 % interval",
     "budget": "Normal traces that it may mark (budget)",
+    "unscored_traces": "Traces without a verdict, for labels that training never saw",
     "unknown_labels": "Spans with a label that training never saw",
     "auc": "AUC (1 = tells every injected anomaly from every normal trace, 0.5 = chance)",
-    "auc_lower_95": "the same, lower 95 % bound",
+    "auc_lower_95": "the same, lower end of the 95 % interval",
+    "auc_upper_95": "the same, upper end",
     "recall": "Injected anomalies that it finds",
-    "f1": "F1",
-    "f1_always_alarm": "F1 of marking every trace",
+    "plain_rule_recall": "the same, of a plain rule for each label's own times that marks as many normal traces",
+    "marked_at_tenth_of_budget": "Traces that it would mark with a tenth of the budget, of all that were tried",
+    "marked_at_ten_budgets": "the same, with ten times the budget",
+}
+_AT: Final = {
+    "precision_at_": "Marked traces that are anomalous",
+    "f1_at_": "F1",
+    "f1_always_alarm_at_": "F1 of marking every trace",
 }
 _TRAINING: Final = {
     "traces_read": "Traces read",
@@ -47,11 +56,15 @@ class Kind:
         name: of the kind, for people.
         recall: share of the anomalies that were marked.
         located: share of those whose marked span is the right one; None where that was not measured.
+        rule: share that the plain rule marks; None likewise.
+        ordinary: share that is built like some normal trace; None likewise.
     """
 
     name: str
     recall: float
     located: float | None
+    rule: float | None
+    ordinary: float | None
 
 
 def render(manifest: Manifest) -> str:
@@ -97,21 +110,27 @@ def _sorted(names: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def _of_kind(name: str) -> bool:
-    return name.startswith((_RECALL, _LOCATED))
+    return name.startswith(_OF_KIND)
 
 
 def _kinds(figures: dict[str, float]) -> list[Kind]:
+    names = [name.removeprefix(_RECALL) for name in figures if name.startswith(_RECALL)]
     return [
-        Kind(_spoken(name.removeprefix(_RECALL)), value, figures.get(_LOCATED + name.removeprefix(_RECALL)))
-        for name, value in figures.items()
-        if name.startswith(_RECALL)
+        Kind(
+            _spoken(name),
+            figures[_RECALL + name],
+            figures.get(f"located_{name}"),
+            figures.get(f"rule_{name}"),
+            figures.get(f"ordinary_{name}"),
+        )
+        for name in names
     ]
 
 
 def _figure_name(name: str) -> str:
-    at = name.removeprefix("precision_at_")
-    if at != name:
-        return f"Marked traces that are anomalous, if a share of {at} of all traces is"
+    for prefix, text in _AT.items():
+        if name.startswith(prefix):
+            return f"{text}, if a share of {name.removeprefix(prefix)} of all traces is anomalous"
     return _NAMES.get(name, _spoken(name))
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from otel_tracead.training.settings import TrainConfig
 
 Progress = Callable[[str, float], None]
 
-_TRIALS = 100
+_TRIALS = 150  # of each kind
 _AGREEMENT = 1e-4  # nats
 _MANY_RARE = 1000
 _RARE_SHARE = 0.01
@@ -124,9 +125,11 @@ def _settings(config: TrainConfig) -> LearningSettings:
 def _check(learned: Learned, events: Events, config: TrainConfig, progress: Progress) -> CheckResult:
     """Try the detector out on each block of time with the network that never saw that block."""
     budget = config.calibration.false_positive_rate
+    everything = np.arange(events.traces)
     tried = []
     for number, fold in enumerate(learned.folds):
-        detector = ModelDetector(
+        detector = partial(
+            ModelDetector,
             dictionary=learned.dictionary,
             calibration=learned.calibration,
             scorer=Scorer(fold.network, state=learned.architecture.state, provider="cpu"),
@@ -135,8 +138,9 @@ def _check(learned: Learned, events: Events, config: TrainConfig, progress: Prog
             info=ModelInfo("card", "0"),
             settings=DetectionSettings(false_positive_rate=budget),
         )
-        part = select(events, fold.traces)
-        tried.append(try_out(detector, part, count=_TRIALS, seed=config.training.seed + number))
+        part, rest = select(events, fold.traces), select(events, np.setdiff1d(everything, fold.traces))
+        seed = config.training.seed + number
+        tried.append(try_out(detector, part, count=-(-_TRIALS // len(learned.folds)), seed=seed, reference=rest))
         progress("checking the detector", (number + 1) / len(learned.folds))
     return conclude(tried, budget)
 
