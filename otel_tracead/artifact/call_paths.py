@@ -11,10 +11,13 @@ from otel_tracead.traces.dictionary import RARE_ID
 Ints = npt.NDArray[np.int64]
 
 PLACE_COLUMNS: Final = 7
-PAIR_COLUMNS: Final = 6
+PAIR_COLUMNS: Final = 7
 TOTALS: Final = 4
 MOST_PLACES: Final = 20_000
 MOST_PAIRS: Final = 200_000
+MOST_CALLS: Final = 64
+"""Places below one caller; the most frequent ones are listed."""
+MOST_OPERATIONS: Final = 500
 DEEPEST: Final = 64
 """Calls below each other that a table holds; deeper ones are left out."""
 
@@ -33,8 +36,9 @@ class CallPaths:
             made the call several times, those of them in which such calls overlapped, and how many kinds of call below
             this place came too rarely to be listed `[places, 7]`.
         pairs: two places under one caller, how often both came and their order could be told, how often the first of
-            them began before the second, how often after (in all other cases they overlapped), and in how many of all
-            cases they ran in different processes, whose clocks may differ `[pairs, 6]`.
+            them began before the second, how often after (in all other cases they overlapped), in how many of all cases
+            they ran in different processes, whose clocks may differ, and under how many callers the one that began first
+            came again after the other `[pairs, 7]`.
         totals: traces, traces that were looked at, spans of those, spans that have a place `[4]`.
     """
 
@@ -53,7 +57,7 @@ class CallPaths:
         caller, label, callers, events, several, at_once, rarer = self.places.T
         if bool(((caller < -1) | (caller >= np.arange(len(caller)))).any()):
             return {"a place is called by none that stands before it": True}
-        first, second, together, before, after, apart = self.pairs.T
+        first, second, together, before, after, apart, again = self.pairs.T
         if bool(((first < 0) | (second <= first) | (second >= len(caller))).any()):
             return {"a pair speaks of a place that is not there": True}
         made = np.where(caller >= 0, events[caller], callers)
@@ -67,12 +71,18 @@ class CallPaths:
             ),
             "a place stands twice": len(np.unique(keys)) < len(keys) or len(np.unique(pairs)) < len(pairs),
             "calls lie deeper than a model may have": bool(_depth(caller) > DEEPEST),
+            "a caller makes more kinds of call than a model may have": bool(
+                np.bincount(caller[caller >= 0]).max(initial=0) > MOST_CALLS or (caller < 0).sum() > MOST_OPERATIONS
+            ),
             "a pair of calls has different callers": bool(
                 (caller[first] != caller[second]).any() or (caller[first] < 0).any()
             ),
             "a pair of calls came in an order more often than together": bool(
                 ((before < 0) | (after < 0) | (before > together) | (after > together - before)).any()
                 or ((together < 1) | (apart < 0) | (apart > together)).any()
+            ),
+            "calls came again more often than several times": bool(
+                ((again < 0) | (again > several[first] + several[second])).any()
             ),
             "a total is negative": bool((self.totals < 0).any()),
         }

@@ -10,7 +10,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from otel_tracead.artifact.call_paths import DEEPEST, MOST_PAIRS, MOST_PLACES, PAIR_COLUMNS, PLACE_COLUMNS, CallPaths
+from otel_tracead.artifact.call_paths import (
+    DEEPEST,
+    MOST_CALLS,
+    MOST_OPERATIONS,
+    MOST_PAIRS,
+    MOST_PLACES,
+    PLACE_COLUMNS,
+    CallPaths,
+)
 from otel_tracead.traces.dictionary import RARE_ID, Dictionary
 from otel_tracead.traces.encoding import Events
 from otel_tracead.traces.labels import CALLEE, stem, with_callee
@@ -20,8 +28,6 @@ Flags = npt.NDArray[np.bool_]
 
 RAREST: Final = 0.01
 """Calls that a smaller share of a caller's events makes are counted and not listed."""
-MOST_CALLS: Final = 64
-MOST_OPERATIONS: Final = 500
 _LOOKED_AT: Final = 2000  # events of one place whose calls are compared with each other
 _FARTHEST: Final = 64  # siblings that began before, with which one is compared
 _SHARE: Final = 0.5  # of the shorter of two siblings that must overlap, as where sequences are ordered
@@ -148,11 +154,14 @@ class _Siblings:
         self._place, self._start = place[order], events.start[order]
         clock = events.instance[order]
         self._end = self._start + np.rint(events.duration_us[order] * 1e3).astype(np.int64)
-        # One row for each caller and place: when the first such call began, and how many there were.
+        # One row for each caller and place; events are in order of start, so the first in the table is the first in time.
         group = self._caller * self._places + self._place
-        self._group, first, self._count = np.unique(group, return_index=True, return_counts=True)
-        self._first = self._start[first]  # in order of start, so the first in the table is the first in time
-        self._clock = clock[first]
+        self._group, first, index, self._count = np.unique(
+            group, return_index=True, return_inverse=True, return_counts=True
+        )
+        self._first, self._clock = self._start[first], clock[first]
+        self._last = self._first.copy()
+        np.maximum.at(self._last, index, self._start)
         self._overlapping = self._overlaps()
 
     def _key(self, caller: Ints, one: Ints, other: Ints) -> Ints:
@@ -189,35 +198,50 @@ class _Siblings:
         Where there are enough, only callers count that made each of the two calls once: with several of a kind, the first
         of them tells less. Two calls that begin at one time and do not overlap (whole milliseconds) tell nothing.
         """
+        seen = self._seen_together()
+        pair, index = np.unique(seen[:, 0], return_inverse=True)
+        size = len(pair)
+        again = _sums(index, seen[:, 4], size)
+        single = _sums(index, seen[:, 2], size)
+        counted = (seen[:, 2] > 0) | (single < _SINGLE)[index]
+        seen, index = seen[counted], index[counted]
+        how = np.bincount(index * 3 + seen[:, 1], minlength=3 * size).reshape(-1, 3)
+        apart = _sums(index, seen[:, 3], size)
+        table = np.column_stack((pair // self._places, pair % self._places, how.sum(axis=1), how[:, 1:], apart, again))
+        kept = np.sort(np.argsort(-table[:, 2], kind="stable")[:MOST_PAIRS])
+        return np.asarray(table[kept], np.int64)
+
+    def _seen_together(self) -> Ints:
+        """Give one row for each caller and two places under it `[n, 5]`.
+
+        Columns: the pair; 0 where they overlapped, 1 where the place with the lower number began first, 2 where the other
+        did; whether each came once; whether in different processes; whether the first came again after the other.
+        """
         caller, place = self._group // self._places, self._group % self._places
         order = np.lexsort((place, self._first, caller))
-        caller, place, first, once = caller[order], place[order], self._first[order], self._count[order] == 1
-        clock = self._clock[order]
-        parts = []
+        caller, place, first, last = caller[order], place[order], self._first[order], self._last[order]
+        once, clock = self._count[order] == 1, self._clock[order]
+        parts = [np.zeros((0, 5), np.int64)]
         for lag in range(1, MOST_CALLS):
             one = np.flatnonzero(caller[lag:] == caller[:-lag])
             if not len(one):
                 break
             other = one + lag
             overlapping = _member(self._overlapping, self._key(caller[one], place[one], place[other]))
-            told = overlapping | (first[one] < first[other])
-            low = np.minimum(place[one], place[other]) * self._places + np.maximum(place[one], place[other])
-            # 0: overlapping, 1: the place with the lower number first, 2: the other first
             how = np.where(overlapping, 0, np.where(place[one] < place[other], 1, 2))
-            apart = clock[one] != clock[other]
-            parts.append(np.column_stack((low, how, once[one] & once[other], apart))[told])
-        if not parts:
-            return np.zeros((0, PAIR_COLUMNS), np.int64)
-        seen = np.vstack(parts)
-        pair, index = np.unique(seen[:, 0], return_inverse=True)
-        single = np.bincount(index, weights=seen[:, 2])
-        counted = (seen[:, 2] > 0) | (single < _SINGLE)[index]
-        seen, index = seen[counted], index[counted]
-        how = np.bincount(index * 3 + seen[:, 1], minlength=3 * len(pair)).reshape(-1, 3)
-        apart = np.bincount(index, weights=seen[:, 3], minlength=len(pair)).astype(np.int64)
-        table = np.column_stack((pair // self._places, pair % self._places, how.sum(axis=1), how[:, 1:], apart))
-        kept = np.sort(np.argsort(-table[:, 2], kind="stable")[:MOST_PAIRS])
-        return np.asarray(table[kept])
+            rows = (
+                self._key(np.zeros(len(one), np.int64), place[one], place[other]),
+                how,
+                once[one] & once[other],
+                clock[one] != clock[other],
+                ~overlapping & (last[one] > first[other]),
+            )
+            parts.append(np.column_stack(rows)[overlapping | (first[one] < first[other])])
+        return np.vstack(parts)
+
+
+def _sums(index: Ints, what: Ints, size: int) -> Ints:
+    return np.bincount(index, weights=what, minlength=size).astype(np.int64)
 
 
 def _member(ordered: Ints, wanted: Ints) -> Flags:

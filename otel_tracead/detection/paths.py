@@ -7,7 +7,7 @@ enough. The paper knows pairs, and probability exactly 1.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from otel_tracead.artifact.call_paths import CallPaths
@@ -32,6 +32,7 @@ class Node:
         mean_count: how many such calls those made on average.
         concurrent: whether several such calls of one caller overlap.
         rarer: kinds of call below this node that came too rarely to be shown.
+        again_after: the last sibling after which more such calls come, as in rounds; None if there is none.
     """
 
     id: int
@@ -42,6 +43,7 @@ class Node:
     mean_count: float
     concurrent: bool
     rarer: int
+    again_after: int | None = None
 
     @property
     def certain(self) -> bool:
@@ -121,13 +123,15 @@ class _Drawing:
         self._children = children
         self._precedes: set[tuple[int, int]] = set()
         self._concurrent: set[tuple[int, int]] = set()
-        for first, second, together, before, after, apart in paths.pairs.tolist():
+        self._again: dict[int, set[int]] = {}
+        for first, second, together, before, after, apart, again in paths.pairs.tolist():
             if together < _FEWEST:
                 continue
-            if _tolerated(together - before, together):
-                self._precedes.add((first, second))
-            elif _tolerated(together - after, together):
-                self._precedes.add((second, first))
+            if _tolerated(together - before, together) or _tolerated(together - after, together):
+                ordered = (first, second) if before >= after else (second, first)
+                self._precedes.add(ordered)
+                if again >= _FEWEST and not _tolerated(again, self._rows[ordered[0]][4]):
+                    self._again.setdefault(ordered[0], set()).add(ordered[1])
             elif not _tolerated(together - before - after, together) or 2 * apart > together:
                 self._concurrent |= {(first, second), (second, first)}
             # What remains comes in either order, one at a time: neither waits for the other.
@@ -146,6 +150,9 @@ class _Drawing:
             sequences.append((number[row], stages))
             below = [(member, number[row], depth + 1) for stage in stages for member in stage.members]
             waiting += reversed(below)
+        for row in self._again.keys() & number.keys():
+            last = max(number[other] for other in self._again[row])
+            nodes[number[row]] = replace(nodes[number[row]], again_after=last)
         for caller, stages in sequences:
             groups += (self._group(caller, stage, number, nodes) for stage in stages)
         return Operation(self._names[root], self._rows[root][3], tuple(nodes), tuple(groups))
@@ -248,8 +255,5 @@ def _tolerated(contrary: int, seen: int) -> bool:
 
 def _reduced(pairs: set[tuple[int, int]]) -> set[tuple[int, int]]:
     """Leave out what follows from the others: a before c where a is before b and b before c."""
-    return {
-        (one, other)
-        for one, other in pairs
-        if not any(second == other and (one, first) in pairs for first, second in pairs)
-    }
+    between = {one for one, _ in pairs} & {other for _, other in pairs}
+    return {(one, other) for one, other in pairs if not any((one, b) in pairs and (b, other) in pairs for b in between)}

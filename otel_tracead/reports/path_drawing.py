@@ -7,7 +7,15 @@ from typing import Final
 
 from otel_tracead.detection.paths import Group, Node, Operation
 from otel_tracead.reports import rendering
-from otel_tracead.reports.path_words import AT_ONCE, call_note, colours_of, operation_title, printable, service_of
+from otel_tracead.reports.path_words import (
+    AGAIN,
+    AT_ONCE,
+    call_note,
+    colours_of,
+    operation_title,
+    printable,
+    service_of,
+)
 from otel_tracead.reports.rendering import count
 
 _ROW: Final = 24
@@ -33,6 +41,7 @@ class Row:
         note: what is uncertain about the call.
         waits: `above` if it waits for the call above it, `earlier` if for one further up, else empty.
         waited: names of the calls that it waits for.
+        again: name of the call after which more such calls come, or empty.
     """
 
     x: int
@@ -45,6 +54,7 @@ class Row:
     note: str
     waits: str
     waited: str
+    again: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +102,11 @@ def document(operations: Sequence[Operation], services: Sequence[str]) -> str:
         tops.append(tops[-1] + one.height + 2 * _ROW)
     width = max((one.width for one in pictures), default=0)
     return rendering.render(
-        "paths.svg", pictures=list(zip(tops, pictures, strict=False)), width=max(width, 640), height=tops[-1] + 3 * _ROW
+        "paths.svg",
+        pictures=list(zip(tops, pictures, strict=False)),
+        width=max(width, 700),
+        height=tops[-1] + 3 * _ROW,
+        again=AGAIN,
     )
 
 
@@ -127,6 +141,7 @@ def _draw(
                 note=" · ".join(filter(None, note)),
                 waits=waits,
                 waited=waited,
+                again="" if node.again_after is None else printable(operation.nodes[node.again_after].label),
             )
         )
         if node.id in callees and node.depth < deepest:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import orjson
@@ -33,7 +33,7 @@ def to_json(operations: Sequence[Operation], manifest: Manifest, paths: CallPath
 
 
 def _operation(operation: Operation) -> dict[str, object]:
-    shown = ("id", "label", "depth", "concurrent", "rarer")
+    shown = ("id", "label", "depth", "concurrent", "rarer", "again_after")
     return {
         "root": operation.root,
         "traces": operation.traces,
@@ -81,10 +81,13 @@ def _dot_body(operation: Operation, number: int, colours: Callable[[str], str]) 
         box = f"cluster_{number}_{group.members[0]}"
         boxes |= dict.fromkeys(group.members, box)
         yield f"subgraph {box} {{ label={_dot(AT_ONCE)}; style=dashed; {' '.join(name(m) + ';' for m in group.members)} }}"
-    for before, after, inside in _waits(operation):
-        ends = {} if inside else {"ltail": boxes.get(before), "lhead": boxes.get(after)}
-        more = "".join(f", {key}={value}" for key, value in ends.items() if value)
-        yield f"{name(before)} -> {name(after)} [style=dashed, color=gray50, constraint=false{more}];"
+    for wait in _waits(operation):
+        ends = {"label": _dot(wait.words)} if wait.words else {}
+        if not wait.inside:
+            ends |= {key: boxes[end] for key, end in (("ltail", wait.before), ("lhead", wait.after)) if end in boxes}
+        more = "".join(f", {key}={value}" for key, value in ends.items())
+        line = f"{name(wait.before)} -> {name(wait.after)}"
+        yield f"{line} [style=dashed, color=gray50, constraint=false{more}];"
 
 
 def to_mermaid(operations: Sequence[Operation], colours: Callable[[str], str]) -> str:
@@ -123,9 +126,10 @@ def _mermaid_body(operation: Operation, number: int) -> Iterator[str]:
     for node in _calls(operation):
         note = call_note(node)
         yield f"{name(node.caller or 0)} -->{f'|{_mermaid(note)}|' if note else ''} {name(node.id)}"
-    for before, after, inside in _waits(operation):
-        one, other = (name(end) if inside else boxes.get(end, name(end)) for end in (before, after))
-        yield f"{one} -. then .-> {other}"
+    for wait in _waits(operation):
+        ends = (wait.before, wait.after)
+        one, other = (name(end) if wait.inside else boxes.get(end, name(end)) for end in ends)
+        yield f"{one} -. {wait.words or 'then'} .-> {other}"
 
 
 def _calls(operation: Operation) -> Iterator[Node]:
@@ -136,14 +140,33 @@ def _boxed(operation: Operation) -> Iterator[Group]:
     return (group for group in operation.groups if len(group.members) > 1)
 
 
-def _waits(operation: Operation) -> Iterator[tuple[int, int, bool]]:
-    """Give what waits for what: a node before, a node after, and whether both are of one group."""
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """An arrow between siblings: `after` waits for `before`, or comes again after it.
+
+    Attributes:
+        before: node.
+        after: node.
+        inside: whether the two nodes are meant, and not the groups that they stand for.
+        words: at the arrow.
+    """
+
+    before: int
+    after: int
+    inside: bool
+    words: str = ""
+
+
+def _waits(operation: Operation) -> Iterator[_Wait]:
     for groups in operation.callees().values():
         for group in groups:
             for position in group.after:
-                yield groups[position].members[0], group.members[0], False
+                yield _Wait(groups[position].members[0], group.members[0], inside=False)
             for before, after in group.order:
-                yield before, after, True
+                yield _Wait(before, after, inside=True)
+    for node in operation.nodes:
+        if node.again_after is not None:
+            yield _Wait(node.again_after, node.id, inside=True, words="again")
 
 
 def _dot(text: str) -> str:

@@ -9,6 +9,8 @@ from otel_tracead.reports.rendering import count, percent
 from otel_tracead.traces.labels import CALLEE
 
 AT_ONCE: Final = "at once"
+AGAIN: Final = "\N{CLOCKWISE OPEN CIRCLE ARROW}"
+"""More such calls come after a later sibling."""
 _COLOURS: Final = (
     *("#3b7dd8", "#d9822b", "#2f9e6e", "#c2498c", "#7a5cd1", "#b59b00", "#17a2b8", "#d64545"),
     *("#6b8e23", "#a0522d", "#5f7d95", "#e06fae"),
@@ -35,6 +37,8 @@ def call_note(node: Node) -> str:
         said.append(f"\N{MULTIPLICATION SIGN}{node.mean_count:.1f}".removesuffix(".0"))
     if node.concurrent:
         said.append(AT_ONCE)
+    if node.again_after is not None:
+        said.append(AGAIN)
     return " ".join(said)
 
 
