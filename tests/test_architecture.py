@@ -67,7 +67,7 @@ ALLOWED = {
     ("otel_tracead.processors.memory_limiter.processor", "ctypes"),  # asks the C library to give memory back
     ("otel_tracead.service.registry", "importlib"),  # plug-ins, by entry points that were installed
     ("otel_tracead.cli", "importlib"),  # its own commands, by a table of names
-    ("otel_tracead.training.fitting", "multiprocessing"),  # its own workers; nothing from outside comes that way
+    ("otel_tracead.training.side_by_side", "multiprocessing"),  # its own workers; nothing from outside comes that way
 }
 
 

@@ -1,4 +1,4 @@
-"""The paper's two scales for response times: min-max by label, and a Gaussian by label over the squared errors."""
+"""The numbers beside the paper's network: min-max scales, Gaussians over squared errors, and how odd normal traces are."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,6 +6,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.artifact.arrays import FILE, Arrays, pack, tail_problems
+from otel_tracead.artifact.tails import Tails
+from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.windows import Windows
 
 Ints = npt.NDArray[np.int64]
@@ -78,3 +81,60 @@ def fit_gaussians(squared: Floats, label: Ints, labels: int) -> ErrorGaussians:
     few = count < _FEWEST
     mean[few], variance[few] = squared.mean(), squared.var()
     return ErrorGaussians(mean, np.maximum(np.sqrt(variance), _LEAST_SPREAD))
+
+
+@dataclass(frozen=True, slots=True)
+class PaperCalibration:
+    """What `calibration.npz` holds for a model of the preset `paper`.
+
+    Attributes:
+        scale: of response times.
+        errors: of forecasts of response times.
+        channel_tails: of the strongest evidence of a training trace: row 0 surprise at a label, row 1 deviation of a time.
+        trace_tail: of the stronger of the two.
+    """
+
+    scale: MinMax
+    errors: ErrorGaussians
+    channel_tails: Tails
+    trace_tail: Tails
+
+    def dump(self) -> bytes:
+        """Encode as `.npz`, the same bytes for the same numbers."""
+        return pack(
+            {
+                "low_ms": self.scale.low_ms,
+                "range_ms": self.scale.range_ms,
+                "error_mean": self.errors.mean,
+                "error_spread": self.errors.spread,
+                "channel_knots": self.channel_tails.knots,
+                "channel_slope": self.channel_tails.slope,
+                "trace_knots": self.trace_tail.knots,
+                "trace_slope": self.trace_tail.slope,
+            }
+        )
+
+
+def load(content: bytes, labels: int) -> PaperCalibration:
+    """Decode `calibration.npz` for a dictionary of *labels* labels; nothing in it is executed.
+
+    Raises:
+        ArtifactError: a missing array, a wrong type, shape or value, or more bytes than an artifact may have.
+    """
+    arrays = Arrays(content)
+    loaded = PaperCalibration(
+        MinMax(arrays.take("low_ms", labels), arrays.take("range_ms", labels)),
+        ErrorGaussians(arrays.take("error_mean", labels), arrays.take("error_spread", labels)),
+        arrays.tails("channel", 2),
+        arrays.tails("trace", 1),
+    )
+    ranges = np.stack((loaded.scale.range_ms, loaded.errors.spread))
+    lows = np.stack((loaded.scale.low_ms, loaded.errors.mean))
+    problems = tail_problems((loaded.channel_tails, loaded.trace_tail)) | {
+        "a scale is no positive number": not (np.isfinite(ranges) & (ranges > 0)).all(),
+        "a shortest time or a mean error is no finite number": not np.isfinite(lows).all(),
+    }
+    for problem, found in problems.items():
+        if found:
+            raise ArtifactError(f"{FILE}: {problem}")
+    return loaded

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from otel_tracead.traces.trace import Trace
+
+UNKNOWN_TRAFFIC: Final = "unknown_traffic"
+"""Why a trace has no verdict whose labels are not the traffic that the model was trained on."""
 
 
 class AnomalyType(StrEnum):

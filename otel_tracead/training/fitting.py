@@ -1,12 +1,9 @@
 """Several networks fitted side by side, one process and one thread each: what is learned does not depend on the cores."""
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +11,11 @@ import numpy.typing as npt
 from otel_tracead.training import onnx_graph
 from otel_tracead.training.architecture import Architecture
 from otel_tracead.training.recipe import Loss, Recipe, Sequenced
+from otel_tracead.training.side_by_side import side_by_side
 
 Ints = npt.NDArray[np.int64]
 
 _COMPARED: Final = 50
-_POLL: Final = 0.5  # seconds between two looks at how far the fits are
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +57,7 @@ def fit_all(task: Task, parts: Sequence[Ints], progress: Callable[[float], None]
 
     On a GPU one after another; on the CPU as many at a time as there are cores.
     """
-    workers = min(len(parts), os.cpu_count() or 1) if task.device == "cpu" else 1
-    if workers == 1:
-        done = [0.0] * len(parts)
-
-        def told(number: int, share: float) -> None:
-            done[number] = share
-            progress(sum(done) / len(parts))
-
-        return [fit_one(task, part, lambda share, n=n: told(n, share)) for n, part in enumerate(parts)]  # type: ignore[misc]
-    # Spawned, not forked: the parent may have threads (ONNX Runtime's), which a fork would lose.
-    context = multiprocessing.get_context("spawn")
-    shares = context.Array("d", len(parts), lock=False)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_share, initargs=(shares,)) as pool:
-        jobs = [pool.submit(_work, task, part, number) for number, part in enumerate(parts)]
-        waiting = set(jobs)
-        while waiting:
-            _, waiting = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
-            progress(sum(shares) / len(parts))
-        return [job.result() for job in jobs]
+    return side_by_side([partial(fit_one, task, part) for part in parts], progress, None if task.device == "cpu" else 1)
 
 
 def fit_one(task: Task, traces: Ints, progress: Callable[[float], None]) -> Fitted:
@@ -101,27 +80,3 @@ def fit_one(task: Task, traces: Ints, progress: Callable[[float], None]) -> Fitt
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     encoded = onnx_graph.build(weights, task.architecture)
     return Fitted(encoded, loss, largest_difference(network, encoded, task.data, shuffled[:cut][:_COMPARED]))
-
-
-_shares: Any = None
-
-
-def _share(shares: Any) -> None:
-    global _shares  # noqa: PLW0603 (a spawned worker's only way to be given what cannot be sent)
-    _shares = shares
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when the process that wants its result was killed: nobody else would."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(task: Task, traces: Ints, number: int) -> Fitted:
-    def progress(share: float) -> None:
-        _shares[number] = share
-
-    return fit_one(task, traces, progress)

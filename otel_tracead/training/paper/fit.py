@@ -14,7 +14,8 @@ from otel_tracead.artifact.paper import MinMax
 from otel_tracead.traces.windows import Windows
 from otel_tracead.training.paper.architecture import WindowArchitecture
 from otel_tracead.training.paper.networks import Prediction, network
-from otel_tracead.training.paper.recipe import Progress, WindowLoss, WindowRecipe
+from otel_tracead.training.paper.recipe import WindowLoss, WindowRecipe
+from otel_tracead.training.side_by_side import Progress
 
 
 @dataclass(slots=True)
@@ -52,7 +53,6 @@ def fit(
     progress: Progress = lambda _share: None,
 ) -> FittedNetwork:
     """Fit a network to *windows*; deterministic for a seed and an input."""
-    started = time.perf_counter()
     torch.manual_seed(recipe.seed)
     torch.use_deterministic_algorithms(mode=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # as in `otel_tracead.training.fit`, like the next two
@@ -61,6 +61,7 @@ def fit(
     random = np.random.default_rng(recipe.seed)
     fitted = network(architecture).to(recipe.device)
     optimizer = torch.optim.Adam(fitted.parameters(), lr=recipe.learning_rate)
+    started = time.perf_counter()  # not before: the first optimizer of a process loads half of PyTorch
     held_out = _held_out(windows, recipe, random)
     training = _cells(windows.take(np.flatnonzero(~held_out)), scale, recipe.device)
     stopping = _cells(windows.take(np.flatnonzero(held_out)), scale, recipe.device)

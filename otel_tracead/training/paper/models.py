@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.paper import ErrorGaussians, MinMax, fit_gaussians, learn_min_max
-from otel_tracead.detection.window_network import WindowNetwork
+from otel_tracead.detection.window_network import Outlook, WindowNetwork
 from otel_tracead.evaluation.sequence_models import TOP, Forecast
 from otel_tracead.traces.windows import Windows
 from otel_tracead.training.paper.architecture import Join, Layers, Modality, WindowArchitecture
-from otel_tracead.training.paper.recipe import Progress, WindowLoss, WindowRecipe
+from otel_tracead.training.paper.recipe import WindowLoss, WindowRecipe
+from otel_tracead.training.side_by_side import Progress, side_by_side
 
 Floats = npt.NDArray[np.float64]
+
+
+_COMPARED: Final = 50  # windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class WindowModel:
         loss: on held-out traces.
         epochs: how many were fitted.
         seconds: how long fitting took.
+        difference: the largest difference between PyTorch and ONNX Runtime that was found, in probabilities and scaled
+            times.
     """
 
     name: str
@@ -66,21 +73,38 @@ class WindowModel:
     loss: WindowLoss
     epochs: int
     seconds: float
+    difference: float
     _runner: WindowNetwork | None = field(default=None, init=False, repr=False)
 
     def forecast(self, windows: Windows) -> Forecast:
         """Forecast every position of *windows*; see `SequenceModel.forecast`."""
-        if self._runner is None:
-            self._runner = runner(self.network, self.architecture)
-        following, next_ms = windows.following
-        found = self._runner.look(windows.label, following, self.scale.scale(windows.time_ms, windows.label))
+        found = self._look(windows)
         top, deviation = found.top, None
         if top is not None and top.shape[-1] < TOP:
             top = np.pad(top, ((0, 0), (0, 0), (0, TOP - top.shape[-1])), constant_values=-1)
         if found.time is not None:
-            squared = (found.time - self.scale.scale(next_ms, following)) ** 2
-            deviation = self.errors.deviation(squared, following)
+            deviation = self.errors.deviation(self._squared(found.time, windows), windows.following[0])
         return Forecast(top, found.rank, deviation)
+
+    def accuracy(self, windows: Windows) -> float:
+        """Give the share of next labels that were the most probable ones; NaN from a model of times alone."""
+        rank = self._look(windows).rank
+        return float("nan") if rank is None else float((rank[windows.forecast] == 0).mean())
+
+    def squared_error(self, windows: Windows) -> float:
+        """Give the mean squared error of scaled next times; NaN from a model of labels alone."""
+        time = self._look(windows).time
+        return float("nan") if time is None else float(self._squared(time, windows)[windows.followed].mean())
+
+    def _look(self, windows: Windows) -> Outlook:
+        if self._runner is None:
+            self._runner = runner(self.network, self.architecture)
+        scaled = self.scale.scale(windows.time_ms, windows.label)
+        return self._runner.look(windows.label, windows.following[0], scaled)
+
+    def _squared(self, time: npt.NDArray[np.float32], windows: Windows) -> Floats:
+        following, next_ms = windows.following
+        return np.asarray((time - self.scale.scale(next_ms, following)) ** 2)
 
 
 def runner(network: bytes, architecture: WindowArchitecture) -> WindowNetwork:
@@ -103,8 +127,9 @@ def train_models(
     units: int = 64,
     join: Join = Join.SECOND,
     progress: Progress = lambda _share: None,
+    workers: int | None = 1,
 ) -> list[WindowModel]:
-    """Train models on the same windows, one after another.
+    """Train models on the same windows.
 
     Args:
         windows: of normal traces; held-out ones are taken from them.
@@ -114,27 +139,27 @@ def train_models(
         units: width of LSTM layers.
         join: where the multimodal LSTM joins the modalities.
         progress: told the share that is done.
+        workers: how many at a time, a process each; None: as many as there are cores. Two that share a core each count
+            the seconds of both.
     """
-    models = []
-    for number, design in enumerate(designs):
-        architecture = WindowArchitecture(
-            layers=design.layers,
-            modality=design.modality,
-            labels=labels,
-            length=windows.label.shape[1],
-            units=units,
-            join=join,
+    pieces = [
+        partial(
+            train_model,
+            design.name,
+            windows,
+            WindowArchitecture(
+                layers=design.layers,
+                modality=design.modality,
+                labels=labels,
+                length=windows.label.shape[1],
+                units=units,
+                join=join,
+            ),
+            recipe,
         )
-        models.append(
-            train_model(
-                design.name,
-                windows,
-                architecture,
-                recipe,
-                lambda share, number=number: progress((number + share) / len(designs)),  # type: ignore[misc]
-            )
-        )
-    return models
+        for design in designs
+    ]
+    return side_by_side(pieces, progress, workers)
 
 
 def train_model(
@@ -146,14 +171,27 @@ def train_model(
 ) -> WindowModel:
     """Train one model and measure its errors on what it was trained on, as the paper does."""
     # Torch and onnx are needed here only: everything around it can be used and tested without.
+    from otel_tracead.training.paper.agreement import largest_difference
     from otel_tracead.training.paper.fit import fit
     from otel_tracead.training.paper.graph import build
 
     scale = learn_min_max(windows, architecture.labels)
     fitted = fit(windows, scale, architecture, recipe, progress)
-    network = build({key: tensor.numpy() for key, tensor in fitted.network.state_dict().items()}, architecture)
-    errors = measure_errors(runner(network, architecture), windows, scale, architecture)
-    return WindowModel(name, architecture, network, scale, errors, fitted.loss, fitted.epochs, fitted.seconds)
+    encoded = build({key: tensor.numpy() for key, tensor in fitted.network.state_dict().items()}, architecture)
+    network = runner(encoded, architecture)
+    return WindowModel(
+        name=name,
+        architecture=architecture,
+        network=encoded,
+        scale=scale,
+        errors=measure_errors(network, windows, scale, architecture),
+        loss=fitted.loss,
+        epochs=fitted.epochs,
+        seconds=fitted.seconds,
+        difference=largest_difference(
+            fitted.network, network, windows.take(np.arange(min(len(windows), _COMPARED))), scale
+        ),
+    )
 
 
 def measure_errors(

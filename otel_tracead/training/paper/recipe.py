@@ -1,10 +1,6 @@
 """How the paper's networks are fitted, and how well they fit."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-Progress = Callable[[float], None]
-"""Told the share that is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

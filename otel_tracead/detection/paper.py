@@ -1,0 +1,207 @@
+"""The paper's detector (its section on detection): not among the k most probable labels, or a time outside its interval.
+
+What the paper leaves open: the first event of a trace has nothing before it to be forecast from, and events behind the
+window have no place in it; neither is judged. Structure is not judged where spans are missing from the trace, as they
+may be late; the paper has all of them. A label that training never saw is never among the k.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from otel_tracead.artifact.paper import PaperCalibration
+from otel_tracead.detection.paper_evidence import PaperJudged, behind, evidence, recognise
+from otel_tracead.detection.rules import DetectionSettings
+from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, AnomalyType, Level, ModelInfo, SpanVerdict, TraceVerdict
+from otel_tracead.detection.window_network import WindowNetwork
+from otel_tracead.traces.dictionary import END_ID, RARE_ID, Dictionary
+from otel_tracead.traces.encoding import Encoder, Events
+from otel_tracead.traces.labels import LabelTemplate
+from otel_tracead.traces.sequences import Order
+from otel_tracead.traces.trace import Trace
+from otel_tracead.traces.windows import cut
+
+Floats = npt.NDArray[np.float64]
+
+TOP_K: Final = 3
+"""The paper's k in between: it tries 1, 3 and 5."""
+CONFIDENCE: Final = 0.95
+"""The paper's interval."""
+_HIGH: Final = 1.0  # decades above the threshold (contract, section 3)
+_EXPECTED: Final = 3
+
+
+class PaperDetector:
+    """Judges traces by the paper's rules; implements `otel_tracead.detection.verdicts.Detector`. Not thread-safe.
+
+    Scores are -log10 of the share of training traces with evidence as strong, but at least the threshold where a rule
+    marks a span and below it where none does: the rules decide, whatever the budget for false positives.
+
+    Args:
+        dictionary: of the model.
+        calibration: of the model.
+        network: of the model: both modalities.
+        length: events of a window, the paper's `T_l`.
+        template: how spans are named.
+        order: how events are ordered; the paper's is by start time.
+        info: which model this is.
+        settings: what the user decides; where it names no rule, the paper's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        dictionary: Dictionary,
+        calibration: PaperCalibration,
+        network: WindowNetwork,
+        length: int,
+        template: LabelTemplate,
+        order: Order,
+        info: ModelInfo,
+        settings: DetectionSettings,
+    ) -> None:
+        self._dictionary = dictionary
+        self._calibration = calibration
+        self._network = network
+        self._length = length
+        self._encoder = Encoder(template, order)
+        self._info = info
+        self._settings = settings
+        self._top_k = settings.top_k or TOP_K
+        self._widest = float(ndtri((1.0 + (settings.confidence or CONFIDENCE)) / 2.0))
+        self.threshold = float(-np.log10(settings.false_positive_rate))
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which model this is."""
+        return self._info
+
+    @property
+    def _below(self) -> float:
+        return float(np.nextafter(self.threshold, 0.0))
+
+    def judge(self, traces: Sequence[Trace], *, every_span: bool = False) -> list[TraceVerdict]:
+        """Judge *traces*; see `Detector.judge`."""
+        return self.verdicts(self.assess(self._encoder.encode(traces)), every_span=every_span)
+
+    def assess(self, events: Events) -> PaperJudged:
+        """Score events that were encoded with this model's template and order."""
+        windows = cut(events, self._dictionary, length=self._length)
+        known = recognise(events, self._dictionary)
+        scaled = self._calibration.scale.scale(windows.time_ms, windows.label)
+        outlook = self._network.look(windows.label, windows.following[0], scaled)
+        surprise, deviation = evidence(outlook, windows, self._calibration)
+        whole = (events.orphans == 0)[:, None]
+        strange = behind(windows, events, np.where(events.orphans[events.trace] > 0, known.foreign, known.unseen))
+        unlikely = (windows.forecast & whole & (np.asarray(outlook.rank) >= self._top_k)) | strange
+        long = windows.followed & (deviation > self._widest)
+        strength = self._strength(np.where(whole, surprise, 0.0), deviation)
+        marked, unmarked = np.maximum(strength, self.threshold), np.minimum(strength, self._below)
+        strength = np.where(unlikely | long, marked, unmarked)
+        score = strength.max(axis=1, initial=0.0)
+        return PaperJudged(events, windows, known, outlook, strange, unlikely, long, strength, score)
+
+    def _strength(self, surprise: Floats, deviation: Floats) -> Floats:
+        tails = self._calibration.channel_tails
+        strongest = np.maximum(tails.strength(surprise.ravel(), 0), tails.strength(deviation.ravel(), 1))
+        return self._calibration.trace_tail.strength(strongest).reshape(surprise.shape)
+
+    def verdicts(self, judged: PaperJudged, *, every_span: bool = False) -> list[TraceVerdict]:
+        """Put what was found in words, one verdict a trace."""
+        events = judged.events
+        sizes = np.diff(events.offsets)
+        foreign = np.bincount(events.trace, weights=judged.known.foreign, minlength=events.traces) / sizes
+        unknown = np.bincount(events.trace, weights=judged.known.unseen, minlength=events.traces).astype(int).tolist()
+        complete = ((events.roots == 1) & (events.orphans == 0)).tolist()
+        out: list[TraceVerdict] = []
+        for trace, verdict_span in enumerate(events.root.tolist()):
+            if foreign[trace] > self._settings.unknown_labels:
+                verdict = TraceVerdict(
+                    verdict_span=verdict_span,
+                    complete=complete[trace],
+                    unscored=UNKNOWN_TRAFFIC,
+                    unknown_labels=unknown[trace],
+                )
+                out.append(verdict)
+                continue
+            marked = self._marked(judged, trace)
+            score = max((span.score for span in marked.values()), default=float(judged.score[trace]))
+            verdict = TraceVerdict(
+                verdict_span=verdict_span,
+                complete=complete[trace],
+                anomalous=bool(marked),
+                score=score,
+                level=self._level(score) if marked else None,
+                missing=self._missing(judged, trace),
+                spans={**self._normal(judged, trace), **marked} if every_span else marked,
+                unknown_labels=unknown[trace],
+            )
+            out.append(verdict)
+        return out
+
+    def _level(self, score: float) -> Level:
+        return Level.HIGH if score >= self.threshold + _HIGH else Level.LOW
+
+    def _normal(self, judged: PaperJudged, trace: int) -> dict[int, SpanVerdict]:
+        """Give every span of a trace a verdict as if it were normal; those that are not judged score 0."""
+        first, last = judged.events.offsets[trace : trace + 2].tolist()
+        length = int(judged.windows.length[trace])
+        scores = np.zeros(last - first)
+        scores[1:length] = np.minimum(judged.strength[trace, : length - 1], self._below)
+        spans = judged.events.span[first:last].tolist()
+        return {
+            span: SpanVerdict(anomalous=False, score=score) for span, score in zip(spans, scores.tolist(), strict=True)
+        }
+
+    def _marked(self, judged: PaperJudged, trace: int) -> dict[int, SpanVerdict]:
+        first, length = int(judged.events.offsets[trace]), int(judged.windows.length[trace])
+        spans: dict[int, SpanVerdict] = {}
+        for position in np.flatnonzero(judged.unlikely[trace] | judged.long[trace]).tolist():
+            # The end of a trace is no span: the last one stands for it, unless it is to blame itself.
+            span = int(judged.events.span[first + min(position + 1, length - 1)])
+            if span in spans:
+                continue
+            structural, slow = bool(judged.unlikely[trace, position]), bool(judged.long[trace, position])
+            values: dict[str, object] = {"type": AnomalyType.STRUCTURAL if structural else AnomalyType.RESPONSE_TIME}
+            if structural and slow:
+                values["type"] = AnomalyType.BOTH
+            if structural:
+                values |= self._structure(judged, trace, position)
+            if slow:
+                values |= self._times(judged, trace, position)
+            score = float(judged.strength[trace, position])
+            spans[span] = SpanVerdict(anomalous=True, score=score, level=self._level(score), **values)  # type: ignore[arg-type]
+        return spans
+
+    def _structure(self, judged: PaperJudged, trace: int, position: int) -> dict[str, object]:
+        outlook = judged.outlook
+        strange = bool(judged.strange[trace, position])
+        top = np.asarray(outlook.top)[trace, position, :_EXPECTED].tolist()
+        return {
+            "rank": len(self._dictionary) if strange else int(np.asarray(outlook.rank)[trace, position]),
+            "probability": 0.0 if strange else float(np.asarray(outlook.probability)[trace, position]),
+            "expected": tuple(self._dictionary.labels[label] for label in top),
+        }
+
+    def _times(self, judged: PaperJudged, trace: int, position: int) -> dict[str, object]:
+        """Give what was expected of a response time, and the end of the interval that it lies beyond."""
+        label = int(judged.windows.label[trace, position + 1])
+        predicted = float(np.asarray(judged.outlook.time)[trace, position])
+        errors, scale = self._calibration.errors, self._calibration.scale
+        farthest = float(np.sqrt(max(errors.mean[label] + self._widest * errors.spread[label], 0.0)))
+        at = slice(position + 1, position + 2)
+        observed = float(scale.scale(judged.windows.time_ms[trace, at], judged.windows.label[trace, at])[0])
+        crossed = predicted + (farthest if observed > predicted else -farthest)
+        expected_ms, upper_ms = scale.unscale(np.array((predicted, crossed)), np.full(2, label)).tolist()
+        return {"expected_ms": expected_ms, "upper_ms": upper_ms}
+
+    def _missing(self, judged: PaperJudged, trace: int) -> tuple[str, ...]:
+        """Name the label that was expected where a trace ended instead."""
+        position = int(judged.windows.length[trace]) - 1
+        if not judged.unlikely[trace, position]:
+            return ()
+        top = np.asarray(judged.outlook.top)[trace, position].tolist()
+        return tuple(self._dictionary.labels[label] for label in top if label not in (END_ID, RARE_ID))[:1]
