@@ -9,7 +9,7 @@ from otel_tracead.detection import statistics
 from otel_tracead.detection.findings import PREVALENCES, Alarm, Findings
 from otel_tracead.detection.trial import Candidate, Tried, try_out
 
-__all__ = ["Candidate", "CheckResult", "Tried", "conclude", "spoken", "spoken_share", "try_out"]
+__all__ = ["Candidate", "CheckResult", "Tried", "conclude", "spoken", "spoken_kinds", "spoken_share", "try_out"]
 
 _BUDGETS: Final = 3.0
 _BLIND: Final = 0.1  # of normal traces may go without a verdict
@@ -118,13 +118,14 @@ def _no_better(found: Findings) -> Iterator[str]:
 
 def _words(found: Findings) -> Iterator[str]:
     share = found.share
-    yield (
-        f"Of {found.normal} normal traces it marks {spoken_share(share.value)} (95 % sure: {spoken_share(share.low)} to "
-        f"{spoken_share(share.high)}); the budget is {spoken_share(found.budget)}."
-    )
-    for alarm in found.alarms:
-        if alarm.traces > 1:
-            yield f"Of the {found.marked} marked ones, {alarm.traces} are marked {spoken(alarm)}."
+    if found.normal:
+        yield (
+            f"Of {found.normal} normal traces it marks {spoken_share(share.value)} (95 % sure: {spoken_share(share.low)} to "
+            f"{spoken_share(share.high)}); the budget is {spoken_share(found.budget)}."
+        )
+    often = [f"{alarm.traces} {spoken(alarm)}" for alarm in found.alarms if alarm.traces > 1]
+    if often:
+        yield f"Most frequent of those {found.marked}: {'; '.join(often)}."
     if found.blind:
         yield f"{spoken_share(found.blind)} of the traces get no verdict, for labels that training never saw."
     if found.unknown:
@@ -135,7 +136,6 @@ def _words(found: Findings) -> Iterator[str]:
 
 
 def _words_of_kinds(found: Findings) -> Iterator[str]:
-    yield f"Injected anomalies that it finds: {', '.join(f'{kind.name} {kind.found.value:.0%}' for kind in found.kinds)}."
     yield (
         f"A plain rule for each label's own times, marking as many normal traces, finds {spoken_share(found.rule)} of those "
         f"that count; this detector finds {spoken_share(found.recall.value)}."
@@ -159,6 +159,13 @@ def _words_of_kinds(found: Findings) -> Iterator[str]:
     yield (
         f"With a tenth of the budget it marks {spoken_share(found.strict)} of all traces tried, with ten times the budget "
         f"{spoken_share(found.loose)}."
+    )
+
+
+def spoken_kinds(found: Findings) -> str:
+    """Say how much is found of each kind, where there is no room for a table."""
+    return (
+        f"Injected anomalies that it finds: {', '.join(f'{kind.name} {kind.found.value:.0%}' for kind in found.kinds)}."
     )
 
 

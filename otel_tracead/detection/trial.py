@@ -23,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 
 _BATCH: Final = 512
 _SHARE: Final = 0.02  # of anomalous traces among normal ones
-_MOST_STREAMS: Final = 40  # in little traffic the share is larger, so that trying takes no hours
+_MOST_STREAMS: Final = 20  # in little traffic the share is larger, so that trying takes no hours
 
 
 class Recognised(Protocol):
@@ -119,7 +119,8 @@ class Tried:
     Attributes:
         threshold: from which score on a trace is marked.
         normal: the traces as they are.
-        anomalous: those with an anomaly, by kind; without kinds that the traffic has no place for.
+        anomalous: those with an anomaly, by kind; without kinds that the traffic has no place for, and without any where
+            the model knows none of the traffic.
         alarms: marks on normal traces, by label and type.
         unknown: spans of normal traces with labels that the model never saw, by label.
         spans: of all normal traces.
@@ -140,6 +141,7 @@ def try_out(
     count: int,
     seed: int,
     reference: Events | None = None,
+    progress: Callable[[float], None] = lambda _share: None,
 ) -> Tried:
     """Judge *events*, and *count* copies with an anomaly of each kind.
 
@@ -150,17 +152,19 @@ def try_out(
         seed: of what is random.
         reference: other normal traces, from which the plain rule takes what is usual; without them it takes that for
             either half of *events*, by time, from the other.
+        progress: told the share that is done.
     """
     random = np.random.default_rng(seed)
     rule = _Rule(events, reference)
     detector = make()
     judged = _Stream(detector, events)
+    scored = np.array([verdict.unscored is None for verdict in judged.verdicts], np.bool_)
     kinds: dict[str, tuple[Events, Ints, list[tuple[int, ...]]]] = {}
-    for kind in KINDS:
+    for kind in KINDS if scored.any() else ():  # what gets no verdict gets none with an anomaly either
         injected = inject(events, kind, count, random)
         if injected is not None:
             kinds[kind] = injected.events, injected.source, injected.blame
-    found = _judge_among(make, events, [part for part, _, _ in kinds.values()], random)
+    found = _judge_among(make, events, [part for part, _, _ in kinds.values()], random, progress)
     ordinary = set(structures(events))
     anomalous: dict[str, Anomalies] = {}
     for kind, (part, source, blame) in kinds.items():
@@ -182,7 +186,7 @@ def try_out(
         normal=Outcome(
             score=judged.score,
             marked=np.array([verdict.anomalous for verdict in judged.verdicts], np.bool_),
-            scored=np.array([verdict.unscored is None for verdict in judged.verdicts], np.bool_),
+            scored=scored,
             rule=rule.score(events, np.arange(events.traces)),
         ),
         anomalous=anomalous,
@@ -239,7 +243,11 @@ class _Stream:
 
 
 def _judge_among(
-    make: Callable[[], Candidate[_Assessed]], normal: Events, parts: list[Events], random: np.random.Generator
+    make: Callable[[], Candidate[_Assessed]],
+    normal: Events,
+    parts: list[Events],
+    random: np.random.Generator,
+    progress: Callable[[float], None],
 ) -> Iterator[tuple[float, TraceVerdict]]:
     """Judge traces among *normal* ones, few at a time, each in its place in time; give them in their order."""
     if not parts:
@@ -253,6 +261,7 @@ def _judge_among(
         stream = _Stream(make(), concatenate([normal, select(traces, chosen)]))
         scores, verdicts = stream.score[normal.traces :].tolist(), stream.verdicts[normal.traces :]
         found.update(zip(chosen.tolist(), zip(scores, verdicts, strict=True), strict=True))
+        progress((begin + len(chosen)) / len(mixed))
     yield from (found[trace] for trace in range(traces.traces))
 
 

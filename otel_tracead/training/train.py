@@ -12,7 +12,7 @@ import torch
 
 from otel_tracead.artifact import folder as artifacts
 from otel_tracead.artifact.manifest import SCHEMA_VERSION, Labels, Manifest, Network, ReportCard
-from otel_tracead.detection.check import CheckResult, conclude, try_out
+from otel_tracead.detection.check import CheckResult, conclude, spoken_kinds, try_out
 from otel_tracead.detection.detector import DetectionSettings, ModelDetector
 from otel_tracead.detection.scorer import DETAILS, SURPRISES, Scorer
 from otel_tracead.detection.verdicts import ModelInfo
@@ -96,7 +96,7 @@ def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Pr
             passed=result.passed,
             reasons=result.reasons,
             figures=dict(result.figures),
-            words=(*result.words, *warnings),
+            words=(*result.words, spoken_kinds(result.findings), *warnings),
         ),
         files={},
     )
