@@ -10,8 +10,10 @@ import orjson
 
 from otel_tracead.artifact import calibration as calibrations
 from otel_tracead.artifact import manifest as manifests
+from otel_tracead.artifact import paper as papers
 from otel_tracead.artifact.calibration import Calibration
 from otel_tracead.artifact.manifest import Manifest
+from otel_tracead.artifact.paper import PaperCalibration
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.dictionary import Dictionary
 
@@ -34,14 +36,28 @@ class Artifact:
         manifest: what it says of itself.
         network: the bytes of `model.onnx`.
         dictionary: its labels.
-        calibration: its numbers.
+        numbers: what was measured for its kind of detector.
     """
 
     folder: Path
     manifest: Manifest
     network: bytes
     dictionary: Dictionary
-    calibration: Calibration
+    numbers: Calibration | PaperCalibration
+
+    @property
+    def calibration(self) -> Calibration:
+        """The numbers of a model of the default preset.
+
+        Raises:
+            ArtifactError: it is a model of the preset `paper`.
+        """
+        if isinstance(self.numbers, PaperCalibration):
+            raise ArtifactError(
+                f"{self.folder}: a model of the preset paper, which knows nothing of this; "
+                "train one with `otel-tracead train --preset default`"
+            )
+        return self.numbers
 
 
 def load(folder: Path) -> Artifact:
@@ -70,11 +86,13 @@ def load(folder: Path) -> Artifact:
         if name in _REQUIRED:
             contents[name] = content
     dictionary = _dictionary(folder, contents[LABELS])
+    numbers = papers.load if manifest.detector == "paper" else calibrations.load
     try:
-        calibration = calibrations.load(contents[CALIBRATION], len(dictionary))
+        return Artifact(
+            folder, manifest, contents[NETWORK], dictionary, numbers(contents[CALIBRATION], len(dictionary))
+        )
     except ArtifactError as error:
         raise ArtifactError(f"{folder}: {error}") from error
-    return Artifact(folder, manifest, contents[NETWORK], dictionary, calibration)
 
 
 def save(folder: Path, manifest: Manifest, contents: dict[str, bytes]) -> Manifest:

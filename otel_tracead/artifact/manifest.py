@@ -1,7 +1,7 @@
 """The manifest of a model artifact: what it is, how it was made, and what must lie beside it."""
 
 import hashlib
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,7 +30,7 @@ class Network(_Part):
     architecture: dict[str, int | str]
     inputs: dict[str, list[str | int]]
     outputs: list[str]
-    state: int = Field(gt=0, le=100_000)
+    state: int = Field(ge=0, le=100_000)
 
 
 class ReportCard(_Part):
@@ -43,12 +43,16 @@ class ReportCard(_Part):
 
 
 class Manifest(_Part):
-    """`manifest.json` (contract, section 4)."""
+    """`manifest.json` (contract, section 4).
+
+    What it does not say is no part of it: a field that came later has its default, and the digest stays what it was.
+    """
 
     schema_version: int
     name: str = Field(min_length=1, max_length=200)
     version: str = Field(min_length=1, max_length=200)
     created: str
+    detector: Literal["calibrated", "paper"] = "calibrated"
     labels: Labels
     network: Network
     thresholds: dict[str, float]
@@ -64,11 +68,12 @@ class Manifest(_Part):
     def encode(self) -> bytes:
         """Encode as JSON for people, the same bytes for the same content."""
         return orjson.dumps(
-            self.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+            self.model_dump(mode="json", exclude_unset=True),
+            option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE,
         )
 
     def _own_digest(self) -> str:
-        content = self.model_dump(mode="json", exclude={"digest"})
+        content = self.model_dump(mode="json", exclude={"digest"}, exclude_unset=True)
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,11 +10,12 @@ from otel_tracead.artifact import folder as artifacts
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
 from otel_tracead.artifact.folder import Artifact
 from otel_tracead.detection import evidence as collected
+from otel_tracead.detection import paper
 from otel_tracead.detection.attribution import Attribution
 from otel_tracead.detection.evidence import Judged
 from otel_tracead.detection.rules import DetectionSettings, Rules
 from otel_tracead.detection.scorer import Provider, Scorer
-from otel_tracead.detection.verdicts import ModelInfo, SpanVerdict, TraceVerdict
+from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, Detector, ModelInfo, SpanVerdict, TraceVerdict
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.dictionary import Dictionary
 from otel_tracead.traces.encoding import Encoder, Events
@@ -22,9 +23,29 @@ from otel_tracead.traces.labels import LabelTemplate
 from otel_tracead.traces.sequences import Order
 from otel_tracead.traces.trace import Trace
 
-__all__ = ["UNKNOWN_TRAFFIC", "DetectionSettings", "Judged", "ModelDetector", "from_artifact", "load_detector"]
+__all__ = [
+    "UNKNOWN_TRAFFIC",
+    "ArtifactDetector",
+    "DetectionSettings",
+    "Judged",
+    "ModelDetector",
+    "from_artifact",
+    "load_detector",
+]
 
-UNKNOWN_TRAFFIC: Final = "unknown_traffic"
+
+class ArtifactDetector(Detector, Protocol):
+    """The detector of an artifact: it takes events that were encoded before, too, so that it can be tried out."""
+
+    @property
+    def threshold(self) -> float:
+        """The score from which on a trace is marked."""
+
+    def assess(self, events: Events) -> Any:
+        """Score events that were encoded with this model's template and order; `score` `[traces]` is part of what it gives."""
+
+    def verdicts(self, judged: Any, *, every_span: bool = False) -> list[TraceVerdict]:
+        """Put in words what `assess` gave, one verdict a trace."""
 
 
 class ModelDetector:
@@ -140,7 +161,7 @@ def load_detector(
     execution_provider: Provider = "auto",
     require_report_card: bool = True,
     threads: int = 1,
-) -> ModelDetector:
+) -> ArtifactDetector:
     """Load the detector of the model artifact in *path*.
 
     Raises:
@@ -161,10 +182,22 @@ def load_detector(
 
 def from_artifact(
     artifact: Artifact, settings: DetectionSettings, execution_provider: Provider = "cpu", threads: int = 1
-) -> ModelDetector:
-    """Make a detector of a verified artifact."""
+) -> ArtifactDetector:
+    """Make the detector of a verified artifact.
+
+    Raises:
+        ArtifactError: its network, label template or order of events cannot be used.
+        RuntimeError: CUDA was asked for and does not work.
+    """
     manifest = artifact.manifest
     try:
+        template = LabelTemplate(manifest.labels.template, manifest.labels.patterns, manifest.labels.callee)
+        order = Order(manifest.labels.order)
+    except ValueError as error:
+        raise ArtifactError(f"{artifact.folder / artifacts.MANIFEST}: {error}") from error
+    try:
+        if manifest.detector == "paper":
+            return paper.from_artifact(artifact, template, order, settings, execution_provider, threads)
         scorer = Scorer(
             artifact.network,
             state=manifest.network.state,
@@ -174,12 +207,6 @@ def from_artifact(
         )
     except ArtifactError as error:
         raise ArtifactError(f"{artifact.folder}: {error}") from error
-    labels = manifest.labels
-    try:
-        template = LabelTemplate(labels.template, labels.patterns, labels.callee)
-        order = Order(labels.order)
-    except ValueError as error:
-        raise ArtifactError(f"{artifact.folder / artifacts.MANIFEST}: {error}") from error
     return ModelDetector(
         dictionary=artifact.dictionary,
         calibration=artifact.calibration,

@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from otel_tracead.artifact.folder import MANIFEST, Artifact
 from otel_tracead.artifact.paper import PaperCalibration
 from otel_tracead.detection.paper_evidence import PaperJudged, behind, evidence, recognise
 from otel_tracead.detection.rules import DetectionSettings
+from otel_tracead.detection.session import Provider
 from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, AnomalyType, Level, ModelInfo, SpanVerdict, TraceVerdict
 from otel_tracead.detection.window_network import WindowNetwork
+from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.dictionary import END_ID, RARE_ID, Dictionary
 from otel_tracead.traces.encoding import Encoder, Events
 from otel_tracead.traces.labels import LabelTemplate
@@ -32,6 +35,7 @@ CONFIDENCE: Final = 0.95
 """The paper's interval."""
 _HIGH: Final = 1.0  # decades above the threshold (contract, section 3)
 _EXPECTED: Final = 3
+_LONGEST: Final = 10_000  # events of a window
 
 
 class PaperDetector:
@@ -48,7 +52,9 @@ class PaperDetector:
         template: how spans are named.
         order: how events are ordered; the paper's is by start time.
         info: which model this is.
-        settings: what the user decides; where it names no rule, the paper's own.
+        settings: what the user decides.
+        top_k: how many of the most probable labels are no anomaly, where the settings do not say.
+        confidence: of the interval that a time may lie in, where they do not.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class PaperDetector:
         order: Order,
         info: ModelInfo,
         settings: DetectionSettings,
+        top_k: int = TOP_K,
+        confidence: float = CONFIDENCE,
     ) -> None:
         self._dictionary = dictionary
         self._calibration = calibration
@@ -70,8 +78,8 @@ class PaperDetector:
         self._encoder = Encoder(template, order)
         self._info = info
         self._settings = settings
-        self._top_k = settings.top_k or TOP_K
-        self._widest = float(ndtri((1.0 + (settings.confidence or CONFIDENCE)) / 2.0))
+        self._top_k = settings.top_k or top_k
+        self._widest = float(ndtri((1.0 + (settings.confidence or confidence)) / 2.0))
         self.threshold = float(-np.log10(settings.false_positive_rate))
 
     @property
@@ -205,3 +213,41 @@ class PaperDetector:
             return ()
         top = np.asarray(judged.outlook.top)[trace, position].tolist()
         return tuple(self._dictionary.labels[label] for label in top if label not in (END_ID, RARE_ID))[:1]
+
+
+def from_artifact(
+    artifact: Artifact,
+    template: LabelTemplate,
+    order: Order,
+    settings: DetectionSettings,
+    provider: Provider,
+    threads: int,
+) -> PaperDetector:
+    """Make the detector of a verified artifact of the preset `paper`.
+
+    Raises:
+        ArtifactError: the manifest speaks of no such model, or the network is not the one that it speaks of.
+        RuntimeError: CUDA was asked for and does not work.
+    """
+    manifest = artifact.manifest
+    length = manifest.network.architecture.get("length")
+    top_k, confidence = manifest.thresholds.get("top_k", TOP_K), manifest.thresholds.get("confidence", CONFIDENCE)
+    if not isinstance(length, int) or not 2 <= length <= _LONGEST:
+        raise ArtifactError(f"{MANIFEST}: network::architecture::length is {length!r}, not 2 to {_LONGEST} events")
+    if not (top_k >= 1 and 0 < confidence < 1) or not isinstance(artifact.numbers, PaperCalibration):
+        raise ArtifactError(f"{MANIFEST}: top_k {top_k:g} and confidence {confidence:g} are no rules of the paper")
+    network = WindowNetwork(
+        artifact.network, labels=len(artifact.dictionary), length=length, provider=provider, threads=threads
+    )
+    return PaperDetector(
+        dictionary=artifact.dictionary,
+        calibration=artifact.numbers,
+        network=network,
+        length=length,
+        template=template,
+        order=order,
+        info=ModelInfo(manifest.name, manifest.version, network.execution_provider),
+        settings=settings,
+        top_k=int(top_k),
+        confidence=confidence,
+    )

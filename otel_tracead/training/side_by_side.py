@@ -38,11 +38,16 @@ def side_by_side(pieces: Sequence[Piece[Result]], progress: Progress, workers: i
     shares = context.Array("d", len(pieces), lock=False)
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_share, initargs=(shares,)) as pool:
         jobs = [pool.submit(_work, piece, number) for number, piece in enumerate(pieces)]
-        waiting = set(jobs)
-        while waiting:
-            _, waiting = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
-            progress(sum(shares) / len(pieces))
-        return [job.result() for job in jobs]
+        try:
+            waiting = set(jobs)
+            while waiting:
+                ended, waiting = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
+                for job in ended:
+                    job.result()  # one failure ends all: nobody wants half of the results
+                progress(sum(shares) / len(pieces))
+            return [job.result() for job in jobs]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 _shares: Any = None
@@ -66,4 +71,6 @@ def _work(piece: Piece[Result], number: int) -> Result:
     def progress(share: float) -> None:
         _shares[number] = share
 
-    return piece(progress)
+    result = piece(progress)
+    progress(1.0)
+    return result
