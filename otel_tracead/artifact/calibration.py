@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from otel_tracead.artifact.call_paths import PAIR_COLUMNS, PLACE_COLUMNS, TOTALS, CallPaths
 from otel_tracead.artifact.tails import KNOTS, Tails
+from otel_tracead.artifact.traffic_norms import COLUMNS, STEP_COLUMNS, TrafficNorms
 from otel_tracead.errors import ArtifactError
 
 Ints = npt.NDArray[np.int64]
@@ -39,6 +40,7 @@ class Calibration:
         counts: likewise, and
         transitions: likewise.
         paths: the call trees; empty in a model that was trained before they were learned.
+        norms: what `rank` compares a window with; empty likewise.
     """
 
     center: Floats
@@ -53,6 +55,7 @@ class Calibration:
     counts: Ints
     transitions: Ints
     paths: CallPaths = field(default_factory=CallPaths)
+    norms: TrafficNorms = field(default_factory=TrafficNorms)
 
     def dump(self) -> bytes:
         """Encode as `.npz`, the same bytes for the same numbers."""
@@ -74,6 +77,7 @@ class Calibration:
             "path_places": self.paths.places,
             "path_pairs": self.paths.pairs,
             "path_totals": self.paths.totals,
+            **self.norms.arrays(),
         }
         out = io.BytesIO()
         # Not numpy.savez: it writes the time of day into the archive.
@@ -132,8 +136,17 @@ def load(content: bytes, labels: int) -> Calibration:
         )
         if "path_places" in arrays
         else CallPaths(),
+        norms=TrafficNorms(
+            take("norm_times", labels, COLUMNS),
+            take("norm_steps", None, STEP_COLUMNS, kind="i"),
+            take("norm_step_norms", len(arrays.get("norm_steps", ())), COLUMNS),
+            take("norm_failures", None, COLUMNS),
+        )
+        if "norm_times" in arrays
+        else TrafficNorms(),
     )
-    for problem, found in (_problems(loaded, labels) | loaded.paths.problems(labels)).items():
+    problems = _problems(loaded, labels) | loaded.paths.problems(labels) | loaded.norms.problems()
+    for problem, found in problems.items():
         if found:
             raise ArtifactError(f"calibration.npz: {problem}")
     return loaded

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from otel_tracead.artifact import tails
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
 from otel_tracead.artifact.tails import Tails
-from otel_tracead.detection import evidence, grammar, path_learning
+from otel_tracead.detection import evidence, grammar, norms, path_learning
 from otel_tracead.detection.scorer import Scorer, Surprise
 from otel_tracead.errors import InputError
 from otel_tracead.traces import dictionary as dictionaries
@@ -152,6 +152,7 @@ def learn(
         counts=rules.counts,
         transitions=rules.transitions,
         paths=path_learning.learn(events, dictionary),
+        norms=norms.learn(events, dictionary),
     )
     found = evidence.strongest(events, evidence.gather(events, known, surprise, draft))
     found[evidence.STEP] = np.maximum(alone, _lone_labels(events, rules))
