@@ -12,7 +12,9 @@ from typing import Final
 from otel_tracead.wire.batch import Envelope
 
 DEFAULT_TEMPLATE: Final = "{service} {kind} {name} {status}"
-PAPER_TEMPLATE: Final = "{status} {name} {resource.host.ip}"
+PAPER_TEMPLATE: Final = "{status} {name} {resource.host.ip|service}"
+"""The paper's; where no host says its address, as in most clusters, the service stands for it. Not `host.name`: in a
+container that is a new name at every start, and no label would be seen twice."""
 LONGEST: Final = 500
 """Characters of a label; what is longer is cut, so that names from outside do not fill the memory."""
 CALLEE: Final = " → "
@@ -20,7 +22,7 @@ CALLEE: Final = " → "
 
 _KINDS: Final = ("", "", "server", "client", "producer", "consumer")
 _STATUS = re.compile(r"[1-5]\d\d|grpc:\S+|ERROR")  # what `status_text` gives
-_FIELD = re.compile(r"\{([a-zA-Z_][\w.\-/]*)\}")
+_FIELD = re.compile(r"\{([a-zA-Z_][\w.\-/]*(?:\|[a-zA-Z_][\w.\-/]*)*)\}")
 _SPAN_FIELDS: Final = ("service", "kind", "name", "status")
 _STATUS_KEYS: Final = (
     "http.response.status_code",
@@ -43,8 +45,8 @@ class LabelTemplate:
     """How a label is made.
 
     Attributes:
-        template: text with `{service}`, `{kind}`, `{name}`, `{status}`, `{attribute.KEY}` and `{resource.KEY}`;
-            what a span lacks is left out, and spaces are joined.
+        template: text with `{service}`, `{kind}`, `{name}`, `{status}`, `{attribute.KEY}` and `{resource.KEY}`, or several
+            of them in one, `{A|B}`: the first that a span has. What it lacks is left out, and spaces are joined.
         patterns: regular expressions whose matches in the name become `{id}`.
         callee: whether a span with a child in another process carries that child's service (`client → service`).
     """
@@ -61,7 +63,7 @@ class LabelTemplate:
         Raises:
             ValueError: a field or a pattern that cannot be used; says which.
         """
-        fields = tuple(_FIELD.findall(self.template))
+        fields = tuple(name for choice in _FIELD.findall(self.template) for name in choice.split("|"))
         for name in fields:
             if name not in _SPAN_FIELDS and not name.startswith(("attribute.", "resource.")):
                 raise ValueError(
@@ -98,7 +100,9 @@ class LabelTemplate:
         """
 
         def fill(match: re.Match[str]) -> str:
-            wanted = match.group(1)
+            return next((text for text in map(value, match.group(1).split("|")) if text), "")
+
+        def value(wanted: str) -> str:
             if wanted == "service":
                 return envelope.service
             if wanted == "name":

@@ -20,6 +20,13 @@ Progress = Callable[[str, float], None]
 """Told what is being done and which share of it is done."""
 
 
+def device_of(choice: str) -> str:
+    """Give `cpu` or `cuda`; `auto` is CUDA where it is there."""
+    if choice == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return choice
+
+
 def fit(
     data: Sequenced,
     training: Ints,

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from otel_tracead.artifact import folder as artifacts
 from otel_tracead.artifact.manifest import SCHEMA_VERSION, Labels, Manifest, Network, ReportCard
@@ -19,7 +18,8 @@ from otel_tracead.detection.verdicts import ModelInfo
 from otel_tracead.errors import TraceadError
 from otel_tracead.reports import training as report
 from otel_tracead.traces.encoding import Events, select
-from otel_tracead.traces.labels import worst_explosions
+from otel_tracead.training.advice import advice
+from otel_tracead.training.fit import device_of
 from otel_tracead.training.learning import Learned, LearningSettings, learn, summary
 from otel_tracead.training.reading import read
 from otel_tracead.training.recipe import Recipe
@@ -29,8 +29,6 @@ Progress = Callable[[str, float], None]
 
 _TRIALS = 150  # of each kind
 _AGREEMENT = 1e-4  # nats
-_MANY_RARE = 1000
-_RARE_SHARE = 0.01
 
 
 def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Progress) -> tuple[Manifest, list[str]]:
@@ -61,7 +59,7 @@ def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Pr
             f"the ONNX model differs from PyTorch's by {learned.difference:.2g} nats, more than {_AGREEMENT:g}: nothing was "
             "written; please report this with your versions of torch and onnxruntime"
         )
-    warnings = _warnings(reading.events, learned, reading.traces)
+    warnings = advice(reading.events, learned.dictionary, reading.traces)
     contents = {
         artifacts.NETWORK: learned.network,
         artifacts.LABELS: artifacts.encode_dictionary(learned.dictionary),
@@ -108,9 +106,6 @@ def _settings(config: TrainConfig) -> LearningSettings:
     chosen = config.training.model_dump(include={"epochs", "steps", "batch", "learning_rate", "patience"})
     recipe = replace(Recipe(seed=config.training.seed), **{k: v for k, v in chosen.items() if v is not None})
     sizes = config.model.model_dump(exclude={"name", "version"}, exclude_none=True)
-    device = config.training.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     return LearningSettings(
         max_labels=config.labels.max_labels,
         min_count=config.labels.min_count,
@@ -118,7 +113,7 @@ def _settings(config: TrainConfig) -> LearningSettings:
         budget=config.calibration.false_positive_rate,
         recipe=recipe,
         sizes=sizes,
-        device=device,
+        device=device_of(config.training.device),
     )
 
 
@@ -143,25 +138,3 @@ def _check(learned: Learned, events: Events, config: TrainConfig, progress: Prog
         tried.append(try_out(detector, part, count=-(-_TRIALS // len(learned.folds)), seed=seed, reference=rest))
         progress("checking the detector", (number + 1) / len(learned.folds))
     return conclude(tried, budget)
-
-
-def _warnings(events: Events, learned: Learned, traces: int) -> list[str]:
-    warnings = []
-    counts = np.bincount(events.label, minlength=len(events.labels))
-    used = {label: int(count) for label, count in zip(events.labels, counts.tolist(), strict=True) if count}
-    if len(used) == 1:
-        warnings.append("All spans have one label, so this traffic is learned by its times alone.")
-    elif not np.any(events.parent >= 0):
-        warnings.append("No span has a parent, so nothing was learned of calls; times and order alone speak.")
-    rare_spans = sum(count for label, count in used.items() if label in learned.dictionary.rare)
-    if len(learned.dictionary.rare) > _MANY_RARE or rare_spans > _RARE_SHARE * len(events):
-        worst = "; ".join(worst_explosions(used)) or "no common stem"
-        warnings.append(
-            f"{len(used)} different labels, {len(learned.dictionary.rare)} of them too rare to learn: are there ids in "
-            f"span names? Most variants: {worst}. Add a regular expression to labels::patterns."
-        )
-    if events.traces < 1000:
-        warnings.append(f"{events.traces} traces are few for a budget of one in a hundred; thresholds are rough.")
-    if events.traces < traces:
-        warnings.append(f"{events.traces} of {traces} traces were used, a random part (training::max_spans).")
-    return warnings

@@ -90,6 +90,18 @@ def test_the_default_template():
 def test_the_papers_template():
     template = LabelTemplate(PAPER_TEMPLATE)
     assert template.label(CART, "/v2/123/x", 2, 0, {"http.status_code": "200"}) == "200 /v2/{id}/x 10.0.0.7"
+    nowhere = Envelope(CART.resource, CART.scope, {"service.name": "cart"})
+    assert template.label(nowhere, "/v2/123/x", 2, 0, {}) == "/v2/{id}/x cart"
+
+
+def test_the_first_of_several_fields_that_a_span_has():
+    template = LabelTemplate("{attribute.a|resource.none|attribute.b|service} {name}")
+    assert template.attribute_keys == {"a", "b"}
+    assert template.label(CART, "x", 0, 0, {"a": "1", "b": "2"}) == "1 x"
+    assert template.label(CART, "x", 0, 0, {"a": "", "b": "2"}) == "2 x"
+    assert template.label(CART, "x", 0, 0, {}) == "cart x"
+    with pytest.raises(ValueError, match=r"\{nmae\}"):
+        LabelTemplate("{service|nmae}")
 
 
 def test_attributes_and_resources():
