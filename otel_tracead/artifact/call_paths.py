@@ -19,7 +19,7 @@ MOST_CALLS: Final = 64
 """Places below one caller; the most frequent ones are listed."""
 MOST_OPERATIONS: Final = 500
 DEEPEST: Final = 64
-"""Calls below each other that a table holds; deeper ones are left out."""
+"""Levels of calls that a table holds; deeper ones are left out."""
 
 
 def _table(columns: int) -> Ints:
@@ -70,7 +70,7 @@ class CallPaths:
                 or ((several < 0) | (several > callers) | (at_once < 0) | (at_once > several) | (rarer < 0)).any()
             ),
             "a place stands twice": len(np.unique(keys)) < len(keys) or len(np.unique(pairs)) < len(pairs),
-            "calls lie deeper than a model may have": bool(_depth(caller) > DEEPEST),
+            "calls lie deeper than a model may have": bool(_depth(caller) >= DEEPEST),
             "a caller makes more kinds of call than a model may have": bool(
                 np.bincount(caller[caller >= 0]).max(initial=0) > MOST_CALLS or (caller < 0).sum() > MOST_OPERATIONS
             ),

@@ -106,7 +106,6 @@ def document(operations: Sequence[Operation], services: Sequence[str]) -> str:
         pictures=list(zip(tops, pictures, strict=False)),
         width=max(width, 700),
         height=tops[-1] + 3 * _ROW,
-        again=AGAIN,
     )
 
 

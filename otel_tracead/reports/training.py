@@ -1,16 +1,21 @@
 """The report card of a model: what it is, what it learned from, and whether its own check held."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_tracead.artifact.manifest import Manifest
-from otel_tracead.reports import rendering
+from otel_tracead.detection.paths import Operation
+from otel_tracead.reports import path_drawing, rendering
+from otel_tracead.reports.path_words import known_services
 from otel_tracead.reports.rendering import count, percent
 
 _RECALL: Final = "recall_"
 _OF_KIND: Final = (_RECALL, "located_", "rule_", "ordinary_", "injected_")
 _SHARES: Final = ("recall", "clean_marked", "budget", "unknown", "unscored", "precision", "plain_rule", "marked_at")
+
+_MOST_OPERATIONS: Final = 20
+_MOST_CALLS: Final = 150  # of one operation; more make a page that nobody reads
 
 _NAMES: Final = {
     "clean_traces": "Normal traces looked at",
@@ -67,8 +72,8 @@ class Kind:
     ordinary: float | None
 
 
-def render(manifest: Manifest) -> str:
-    """Give the page `report.html` of a model artifact.
+def render(manifest: Manifest, operations: Sequence[Operation] = ()) -> str:
+    """Give the page `report.html` of a model artifact, with the execution paths of its root *operations*.
 
     The creation time is left out: the same seed and input give the same page.
     """
@@ -99,6 +104,8 @@ def render(manifest: Manifest) -> str:
             for name in _sorted(manifest.training, _TRAINING)
         ],
         architecture=[(_spoken(name), _plain(value)) for name, value in manifest.network.architecture.items()],
+        paths=path_drawing.draw(operations[:_MOST_OPERATIONS], known_services(manifest), most_rows=_MOST_CALLS),
+        more_paths=max(len(operations) - _MOST_OPERATIONS, 0),
         thresholds=[(_spoken(name), _figure(name, value)) for name, value in manifest.thresholds.items()],
     )
 

@@ -13,6 +13,7 @@ from otel_tracead.artifact import folder as artifacts
 from otel_tracead.artifact.manifest import SCHEMA_VERSION, Labels, Manifest, Network, ReportCard
 from otel_tracead.detection.check import CheckResult, conclude, spoken_kinds, try_out
 from otel_tracead.detection.detector import DetectionSettings, ModelDetector
+from otel_tracead.detection.paths import operations
 from otel_tracead.detection.scorer import DETAILS, SURPRISES, Scorer
 from otel_tracead.detection.verdicts import ModelInfo
 from otel_tracead.errors import TraceadError
@@ -98,7 +99,8 @@ def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Pr
         ),
         files={},
     )
-    contents[artifacts.REPORT] = report.render(manifest).encode()
+    execution_paths = operations(learned.calibration.paths, learned.dictionary)
+    contents[artifacts.REPORT] = report.render(manifest, execution_paths).encode()
     return artifacts.save(output, manifest, contents), warnings
 
 

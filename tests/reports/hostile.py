@@ -8,7 +8,7 @@ _VOID = {"meta", "br"}
 _TAGS = {
     *("html", "head", "meta", "title", "style", "body", "section", "header", "div", "span", "p", "b", "i", "br", "em"),
     *("h1", "h2", "h3", "ul", "li", "table", "tr", "th", "td", "details", "summary", "code", "pre"),
-    *("svg", "rect", "text"),
+    *("svg", "rect", "text", "g", "line", "path", "circle", "tspan"),
 }
 
 
