@@ -151,12 +151,3 @@ def stem(label: str) -> str:
     """Give the label without the callee and without a status: what stays the same when a call fails."""
     words = label.split(CALLEE, 1)[0].split(" ")
     return " ".join(word for word in words if not _STATUS.fullmatch(word))
-
-
-def worst_explosions(counts: Mapping[str, int], limit: int = 5) -> list[str]:
-    """Name the label stems that have the most variants, the likely places of ids that no pattern caught."""
-    stems: dict[str, set[str]] = {}
-    for label in counts:
-        stems.setdefault(re.sub(r"\d+", "#", label), set()).add(label)
-    worst = sorted(stems.items(), key=lambda item: -len(item[1]))[:limit]
-    return [f"{stem} ({len(variants)} labels)" for stem, variants in worst if len(variants) > 1]

@@ -12,7 +12,6 @@ from otel_tracead.traces.labels import (
     status_text,
     stem,
     with_callee,
-    worst_explosions,
 )
 from otel_tracead.wire.batch import Envelope
 
@@ -145,9 +144,3 @@ def test_callees():
 def test_a_stem_is_what_stays_when_a_call_fails(status: str) -> None:
     assert stem(with_callee(f"cart client GET /carts {status}", "pricing")) == "cart client GET /carts"
     assert stem(f"{status} GET /carts 10.0.0.1") == "GET /carts 10.0.0.1"
-
-
-def test_the_likely_places_of_ids():
-    counts = {f"cart GET /x{number}y": 1 for number in range(30)} | {"cart other": 100, "a 1": 1, "a 2": 1}
-    assert worst_explosions(counts) == ["cart GET /x#y (30 labels)", "a # (2 labels)"]
-    assert worst_explosions(counts, limit=1) == ["cart GET /x#y (30 labels)"]
