@@ -61,6 +61,20 @@ def machine() -> str:
     return f"{cpu}, {cores} cores, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
 
 
+def header(module: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Say what was run, of which commit and where: to be asked before the first run."""
+    command = " ".join(("python -m", module, *arguments))
+    return {"command": command, "commit": commit(), "machine": machine()}
+
+
+def write(place: Path, title: str, document: dict[str, Any], sections: Sequence[str]) -> None:
+    """Write *sections* under *title* and a header to *place*.txt, and the whole *document* to *place*.json."""
+    told = [f"{key:<9} {document[key]}" for key in ("command", "commit", "machine")]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.with_suffix(".txt").write_text("\n\n".join([title, "\n".join(told), *sections]).rstrip() + "\n")
+    place.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+
+
 def as_json(setting: Setting, runs: Sequence[Run]) -> str:
     """Write everything down, each run by itself."""
     document: dict[str, Any] = {**asdict(setting), "runs": [{**asdict(run), "lost": run.lost} for run in runs]}

@@ -1,7 +1,6 @@
 """Run everything and write docs/results/targets.{txt,json}: see `python -m benchmarks.targets --help`."""
 
 import argparse
-import json
 import multiprocessing
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.targets import __doc__ as about
 from benchmarks.targets import table
+from benchmarks.targets.candidate import Model
 from benchmarks.targets.figures import DETECTOR, Figures, measure
 from benchmarks.targets.traffic import SYSTEMS, Block, Traffic, blocks, folder, read
 from otel_tracead.traces.encoding import select
@@ -37,7 +37,7 @@ def work(job: Job) -> Figures:
     training = select(job.traffic.events, job.block.training)
     learned = learn(training, LearningSettings(recipe=Recipe(seed=job.seed)))
     seconds = time.monotonic() - began
-    figures = measure(job.traffic, job.block, learned, job.seed)
+    figures = measure(job.traffic, job.block, Model(learned), job.seed)
     figures.share["training, s"] = {DETECTOR: seconds}
     return figures
 
@@ -64,13 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not folder().is_dir():
         parser.exit(1, f"there are no real traces under {folder()}; set TRACEAD_DATA\n")
-    machine = report.machine()
-    document: dict[str, object] = {
-        "command": f"python -m benchmarks.targets {' '.join(sys.argv[1:])}".rstrip(),
-        "commit": report.commit(),
-        "machine": machine,
-    }
-    header = [f"{key:<9} {value}" for key, value in document.items()]
+    document = report.header("benchmarks.targets", sys.argv[1:])
     sections = []
     for system in arguments.system or SYSTEMS:
         traffic = read(system)
@@ -84,10 +78,8 @@ def main() -> None:
         sections.append(table.text(system, lines))
         document[system] = table.document(lines)
         print(sections[-1], flush=True)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    words = ["The default model on real traces with real faults, beside plain rules on the same traces", "", *header]
-    (RESULTS / "targets.txt").write_text("\n\n".join(["\n".join(words), *sections, METHOD]))
-    (RESULTS / "targets.json").write_text(json.dumps(document, indent=1) + "\n")
+    title = "The default model on real traces with real faults, beside plain rules on the same traces"
+    report.write(RESULTS / "targets", title, document, [*sections, METHOD])
 
 
 METHOD = """\
@@ -96,9 +88,10 @@ settings, on the normal traces of the other blocks; nothing of the block is seen
 the injection, as the data's README says. Means are over blocks, then over seeds; min - max is over seeds, which draw the
 network's start and the injections. Another day can only be measured where there is one: a block of time stands for it.
 
-clean traces, minutes: the block's normal and faulty traces, judged in the order of time at the default budget (1 %). A
-  minute's marked share counts from 10 traces on; all blocks' minutes are ranked together.
-found: streams of the block's normal traces, 5 % of them replaced by copies with one anomaly of any kind.
+clean traces, minutes: the day's traces in the order of time, at the default budget (1 %). The block's normal traces count,
+  and all faults; what the model was trained on goes by. A minute's marked share counts from 10 traces on; the block's
+  normal minutes are told from all fault minutes of the day.
+found: streams of the block's normal traces, 2 % of them replaced by copies with one anomaly of any kind.
 located: of found traces, a span that is rightly to blame is marked; structure and stalls.
 structure: at how many places the label that came is among the k most probable ones, the first event left out. There the
   strict injection is found: a label outside the top k is flagged by the rule itself, and the normal trace is not.
@@ -106,10 +99,11 @@ the paper's response times: a random event takes 2 to 5 times its response time 
   that share of the normal events of the block.
 rules: learned from the same training traces. quantile: own work or response time of an event, in ratio to the median, the
   99th percentile or the longest of its label, or its rank among them; the best of these eight, row by row, in hindsight.
-  4-gram: with back-off. Both mark as many of the block's normal traces as the detector does. unseen pair (of neighbouring
-  siblings under that caller) and unseen 4-gram have no threshold: see how many clean traces they mark. A rule is called
+  4-gram: with back-off. Both mark as many normal traces of the same streams as the detector does. unseen pair (of neighbouring
+  siblings under that caller), unseen 4-gram and unseen tree (all labels and callers of a trace; no rule of structure can find
+  what it does not) have no threshold: see how many clean traces they mark. A rule is called
   better only if it marks no more normal traces than the detector.
-CPU a trace: scoring in batches of 256 traces, without finding the words for a verdict, on one core.
+CPU a trace: scoring in batches of 8192 spans, without finding the words for a verdict, on one core.
 """
 
 if __name__ == "__main__":

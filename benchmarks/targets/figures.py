@@ -1,29 +1,25 @@
 """All figures of one model on the block of time that it was not trained on, each beside the plain rules."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.targets.candidate import Candidate, Seen
 from benchmarks.targets.rules import AGAINST, WHICH, Ngram, Pairs, Quantiles, limit, strongest
-from benchmarks.targets.streams import RESPONSE_TIME, Injected, Seen, stream, streams
+from benchmarks.targets.streams import RESPONSE_TIME, Injected, streams
 from benchmarks.targets.traffic import Block, Traffic
-from otel_tracead.detection.detector import DetectionSettings, ModelDetector
-from otel_tracead.detection.scorer import Scorer
-from otel_tracead.detection.verdicts import ModelInfo
+from otel_tracead.evaluation.injections import STRUCTURAL, structures
 from otel_tracead.traces.encoding import Events, select
-from otel_tracead.traces.labels import LabelTemplate
-from otel_tracead.traces.sequences import Order
-from otel_tracead.training.learning import Learned
 
+Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-STRUCTURE: Final = ("replaced", "missing", "extra", "aborted", "swapped")
-COUNTS: Final[Mapping[str, int]] = {**dict.fromkeys(STRUCTURE, 200), "stall": 400, "slowdown": 600, RESPONSE_TIME: 1000}
+COUNTS: Final[Mapping[str, int]] = {**dict.fromkeys(STRUCTURAL, 80), "stall": 150, "slowdown": 250, RESPONSE_TIME: 300}
 """Copies of each kind: more where a share is small."""
 SPAN_SHARES: Final = (0.05, 0.01, 0.001)
 TOP: Final = (1, 3)
@@ -31,6 +27,7 @@ DETECTOR: Final = "detector"
 PAIRS: Final = "unseen pair"
 NGRAM: Final = "4-gram"
 UNSEEN: Final = "unseen 4-gram"
+TREE: Final = "unseen tree"
 FEWEST: Final = 10
 """Traces of a class in a minute, below which its share says nothing."""
 
@@ -68,6 +65,7 @@ class _Rules:
     quantiles: dict[str, Quantiles]
     pairs: Pairs
     ngram: Ngram
+    trees: frozenset[bytes]
 
     @classmethod
     def learn(cls, training: Events) -> "_Rules":
@@ -79,59 +77,52 @@ class _Rules:
             },
             Pairs.learn(training),
             Ngram.learn(training.label, training.offsets, len(training.labels)),
+            frozenset(structures(training)),
         )
 
     def fixed(self, events: Events) -> dict[str, Bools]:
         """Say which traces the rules without a threshold mark `[traces]`."""
         unseen = self.ngram.unseen(events.label, events.offsets)
         first = events.offsets[:-1] + np.arange(events.traces)
-        return {PAIRS: self.pairs.traces(events), UNSEEN: np.logical_or.reduceat(unseen, first)}
+        return {
+            PAIRS: self.pairs.traces(events),
+            UNSEEN: np.logical_or.reduceat(unseen, first),
+            TREE: np.array([tree not in self.trees for tree in structures(events)]),
+        }
 
-    def surprise(self, events: Events) -> Floats:
-        """Give each trace's largest surprise to the 4-gram `[traces]`."""
-        found = self.ngram.surprise(events.label, events.offsets)
-        return np.asarray(np.maximum.reduceat(found, events.offsets[:-1] + np.arange(events.traces)))
-
-
-def detector_of(learned: Learned, settings: DetectionSettings | None = None) -> ModelDetector:
-    """Make a detector of what was learned, with nothing seen yet."""
-    return ModelDetector(
-        dictionary=learned.dictionary,
-        calibration=learned.calibration,
-        scorer=Scorer(learned.network, state=learned.architecture.state, provider="cpu"),
-        template=LabelTemplate(),
-        order=Order.TREE,
-        info=ModelInfo("targets", "0"),
-        settings=settings or DetectionSettings(),
-    )
+    def values(self, events: Events) -> dict[str, Floats]:
+        """Say how strong each trace speaks to the rules that need a threshold `[traces]`."""
+        surprise = self.ngram.surprise(events.label, events.offsets)
+        first = events.offsets[:-1] + np.arange(events.traces)
+        slow = {name: strongest(events, rule.events(events)) for name, rule in self.quantiles.items()}
+        return {NGRAM: np.asarray(np.maximum.reduceat(surprise, first)), **slow}
 
 
-def measure(traffic: Traffic, block: Block, learned: Learned, seed: int, counts: Mapping[str, int] = COUNTS) -> Figures:
+def measure(
+    traffic: Traffic, block: Block, candidate: Candidate, seed: int, counts: Mapping[str, int] = COUNTS
+) -> Figures:
     """Measure everything on *block*; *seed* draws the injections."""
     figures = Figures()
     rules = _Rules.learn(select(traffic.events, block.training))
     normal = select(traffic.events, block.normal)
-    _structure(figures, learned, rules, normal)
-    limits = _as_it_came(figures, traffic, block, learned, rules)
-    _injected(figures, learned, rules, normal, limits, counts, seed)
+    _structure(figures, candidate, rules, normal)
+    _day(figures, traffic, block, candidate, rules)
+    _injected(figures, candidate, rules, normal, counts, seed)
     return figures
 
 
-def _structure(figures: Figures, learned: Learned, rules: _Rules, normal: Events) -> None:
+def _structure(figures: Figures, candidate: Candidate, rules: _Rules, normal: Events) -> None:
     """Count at how many places of the normal traces the label that came is among the top k.
 
     There the strict injection is found: a label outside the top k is flagged by the rule itself, and the normal trace
     is not. As in the paper, the first event of a trace is not forecast.
     """
-    scorer = Scorer(learned.network, state=learned.architecture.state, provider="cpu")
-    detector = detector_of(learned)
-    known = detector.assess(normal).known
-    rank = scorer.surprise(known.label, known.scaled, normal.offsets, ranks=True).rank
+    rank = candidate.ranks(normal)
     at = np.arange(len(normal)) + normal.trace
     later = np.ones(len(normal), np.bool_)
     later[normal.offsets[:-1]] = False
     for k in TOP:
-        hit = (rank[at] < k) & ~known.unseen
+        hit = rank < k
         plain = rules.ngram.among(normal.label, normal.offsets, k)[at]
         row = figures.share[f"structure, k = {k}"]
         row[DETECTOR], row[NGRAM] = float(hit[later].mean()), float(plain[later].mean())
@@ -141,103 +132,113 @@ def _structure(figures: Figures, learned: Learned, rules: _Rules, normal: Events
         }
 
 
-@dataclass(slots=True)
-class _Limits:
-    """Above which value the rules mark, so that they mark as many normal traces, or events, as the detector does."""
-
-    trace: dict[str, float]
-    event: dict[float, dict[str, float]]
-
-
-def _as_it_came(figures: Figures, traffic: Traffic, block: Block, learned: Learned, rules: _Rules) -> _Limits:
-    """Judge the block's traces as they came, normal ones and faults, and set the rules' limits on the normal ones."""
+def _day(figures: Figures, traffic: Traffic, block: Block, candidate: Candidate, rules: _Rules) -> None:
+    """Judge the day as it came; normal traces of the block and faulty ones count."""
+    seen = candidate.stream(traffic.events)
+    figures.share["CPU a trace, µs"] = {DETECTOR: 1e6 * seen.cpu_s / traffic.events.traces}
     chosen = np.concatenate((block.normal, block.faulty))
     events = select(traffic.events, chosen)
-    seen = stream(detector_of(learned), events)
-    figures.share["CPU a trace, µs"] = {DETECTOR: 1e6 * seen.cpu_s / events.traces}
-    clean = np.arange(events.traces) < len(block.normal)
-    marked = {DETECTOR: seen.marked, **rules.fixed(events)}
-    share = float(seen.marked[clean].mean())
-    clean_events = clean[events.trace]
-    limits = _Limits({}, {one: {DETECTOR: limit(seen.slow[clean_events], one)} for one in SPAN_SHARES})
-    values = {NGRAM: rules.surprise(events)}
-    for name, rule in rules.quantiles.items():
-        slow = rule.events(events)
-        values[name] = strongest(events, slow)
-        for one in SPAN_SHARES:
-            limits.event[one][name] = limit(slow[clean_events], one)
-    for name, value in values.items():
-        limits.trace[name] = limit(value[clean], share)
-        marked[name] = value > limits.trace[name]
+    clean = np.arange(len(chosen)) < len(block.normal)
+    marked = {DETECTOR: seen.marked[chosen], **rules.fixed(events)}
+    share = float(marked[DETECTOR][clean].mean())
+    for name, value in rules.values(events).items():
+        marked[name] = value > limit(value[clean], share)
     figures.share["clean marked"] = {name: float(mark[clean].mean()) for name, mark in marked.items()}
+    figures.minutes += minutes(traffic, chosen, clean, marked)
+
+
+def minutes(traffic: Traffic, chosen: Ints, clean: Bools, marked: Mapping[str, Bools]) -> Iterator[Minute]:
+    """Give the marked shares of the minutes with enough traces.
+
+    Args:
+        traffic: all of it.
+        chosen: indices of some traces `[n]`.
+        clean: which of them are normal `[n]`; the others are faulty.
+        marked: which of them were marked `[n]`, by detector or rule.
+    """
     minute = traffic.minute[chosen]
-    for one in np.unique(minute):
-        for fault, group in (("", clean), (traffic.fault.get(traffic.minutes[one], ""), ~clean)):
+    for one in np.unique(minute).tolist():
+        for fault, group in (("", clean), (traffic.fault.get(traffic.minutes[one], "?"), ~clean)):
             rows = group & (minute == one)
             if rows.sum() >= FEWEST:
-                shares = {name: float(mark[rows].mean()) for name, mark in marked.items()}
-                figures.minutes.append(Minute(fault, shares))
-    return limits
+                yield Minute(fault, {name: float(mark[rows].mean()) for name, mark in marked.items()})
+
+
+@dataclass(slots=True)
+class _Copies:
+    """The copies with an anomaly of one stream, and what became of them.
+
+    Attributes:
+        kind: of each `[n]`.
+        marked: by the detector and by rules without a threshold `[n]`.
+        located: whether a span that is rightly to blame was marked `[n]`.
+        value: of each, by rules with a threshold `[n]`.
+        slow: how strong the time of the event that was made longer speaks, by detector or rule `[n]`; 0 for other kinds.
+    """
+
+    kind: npt.NDArray[np.str_]
+    marked: dict[str, Bools]
+    located: Bools
+    value: dict[str, Floats]
+    slow: dict[str, Floats]
 
 
 def _injected(
-    figures: Figures,
-    learned: Learned,
-    rules: _Rules,
-    normal: Events,
-    limits: _Limits,
-    counts: Mapping[str, int],
-    seed: int,
+    figures: Figures, candidate: Candidate, rules: _Rules, normal: Events, counts: Mapping[str, int], seed: int
 ) -> None:
     """Judge streams of normal traces with a small share of anomalies."""
-    tally: dict[tuple[str, str], list[Bools]] = defaultdict(list)
-    detector = detector_of(learned)
+    copies: list[_Copies] = []
+    clean: list[float] = []
+    slow: list[Floats] = []
     for injected in streams(normal, counts, np.random.default_rng(seed)):
-        places = np.flatnonzero(injected.kind != "")
-        seen = stream(detector, injected.events)
-        tally["clean marked among injected", DETECTOR].append(np.delete(seen.marked, places))
-        _tally(tally, injected, places, seen, rules, limits)
-    for (row, name), found in tally.items():
-        together = np.concatenate(found)
-        if len(together):
-            figures.share[row][name] = float(together.mean())
+        seen = candidate.stream(injected.events)
+        untouched = injected.kind == ""
+        clean.append(float(seen.marked[untouched].mean()))
+        slow.append(seen.slow[untouched[injected.events.trace]])
+        copies.append(_copies(injected, seen, rules))
+    share = float(np.mean(clean))
+    figures.share["clean marked among injected"] = {DETECTOR: share}
+    limits = {name: limit(value, share) for name, value in rules.values(normal).items()}
+    values = {DETECTOR: np.concatenate(slow), **{name: rule.events(normal) for name, rule in rules.quantiles.items()}}
+    kind = np.concatenate([one.kind for one in copies])
+    marked = {name: np.concatenate([one.marked[name] for one in copies]) for name in copies[0].marked}
+    marked |= {name: np.concatenate([one.value[name] for one in copies]) > line for name, line in limits.items()}
+    located = np.concatenate([one.located for one in copies])
+    groups = {"structure": STRUCTURAL, **{one: (one,) for one in counts if one != RESPONSE_TIME}}
+    for group, kinds in groups.items():
+        rows = np.isin(kind, kinds)
+        if rows.any():
+            figures.share[f"found {group}"] = {name: float(mark[rows].mean()) for name, mark in marked.items()}
+    for group, kinds in (groups | {"": (*STRUCTURAL, "stall")}).items():
+        rows = np.isin(kind, kinds) & marked[DETECTOR]
+        if rows.any():
+            figures.share[f"located {group}".strip()] = {DETECTOR: float(located[rows].mean())}
+    longer = kind == RESPONSE_TIME
+    for share in SPAN_SHARES if longer.any() else ():
+        figures.share[f"{RESPONSE_TIME}, {share:.1%} of spans"] = {
+            name: float((np.concatenate([one.slow[name] for one in copies])[longer] > limit(value, share)).mean())
+            for name, value in values.items()
+        }
 
 
-def _tally(
-    tally: dict[tuple[str, str], list[Bools]],
-    injected: Injected,
-    places: npt.NDArray[np.int64],
-    seen: Seen,
-    rules: _Rules,
-    limits: _Limits,
-) -> None:
-    copies = select(injected.events, places)
-    kinds = injected.kind[places]
-    marked = {
-        DETECTOR: seen.marked[places],
-        **rules.fixed(copies),
-        NGRAM: rules.surprise(copies) > limits.trace[NGRAM],
-    }
-    slow = {name: rule.events(copies) for name, rule in rules.quantiles.items()}
-    marked |= {name: strongest(copies, value) > limits.trace[name] for name, value in slow.items()}
-    located = np.array(
-        [bool(seen.blamed.get(place, frozenset()).intersection(injected.blame[place])) for place in places.tolist()]
+def _copies(injected: Injected, seen: Seen, rules: _Rules) -> _Copies:
+    places = np.flatnonzero(injected.kind != "")
+    events = select(injected.events, places)
+    blame = [injected.blame[place] for place in places.tolist()]
+    first = [rows[0] for rows in blame]
+    at = events.offsets[:-1] + first
+    return _Copies(
+        kind=injected.kind[places],
+        marked={DETECTOR: seen.marked[places], **rules.fixed(events)},
+        located=np.array(
+            [
+                not seen.blamed.get(place, frozenset()).isdisjoint(rows)
+                for place, rows in zip(places.tolist(), blame, strict=True)
+            ]
+        ),
+        value=rules.values(events),
+        slow={
+            DETECTOR: seen.slow[injected.events.offsets[places] + first],
+            **{name: rule.events(events)[at] for name, rule in rules.quantiles.items()},
+        },
     )
-    for kind in np.unique(kinds):
-        rows = kinds == kind
-        if kind == RESPONSE_TIME:
-            at = copies.offsets[:-1][rows] + [injected.blame[place][0] for place in places[rows].tolist()]
-            ours = seen.slow[injected.events.offsets[places[rows]] + at - copies.offsets[:-1][rows]]
-            for share, limit_of in limits.event.items():
-                row = f"{kind}, {share:.1%} of spans"
-                tally[row, DETECTOR].append(ours > limit_of[DETECTOR])
-                for name, value in slow.items():
-                    tally[row, name].append(value[at] > limit_of[name])
-            continue
-        for name, mark in marked.items():
-            tally[f"found {kind}", name].append(mark[rows])
-            if kind in STRUCTURE:
-                tally["found structure", name].append(mark[rows])
-        tally[f"located {kind}", DETECTOR].append(located[rows & marked[DETECTOR]])
-        if kind in (*STRUCTURE, "stall"):
-            tally["located", DETECTOR].append(located[rows & marked[DETECTOR]])

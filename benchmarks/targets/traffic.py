@@ -55,7 +55,7 @@ class Block:
         number: which of the blocks is held out.
         training: normal traces of all other blocks.
         normal: normal traces of this one.
-        faulty: traces of this block's minutes that a fault was active in.
+        faulty: all traces of the day that a fault was active in; no model learns from them.
     """
 
     number: int
@@ -127,13 +127,10 @@ def arrange(system: str, events: Events, names: npt.NDArray[np.str_], state: Int
 
 
 def blocks(traffic: Traffic, folds: int) -> Iterator[Block]:
-    """Cut the minutes with normal traces into *folds* blocks of time; other minutes go with the one before them."""
+    """Cut the minutes with normal traces into *folds* blocks of time."""
     minutes = np.unique(traffic.minute[traffic.state == NORMAL])
-    starts = [part[0] for part in np.array_split(minutes, folds)]
-    starts[0] = 0
-    own = np.searchsorted(np.array(starts), traffic.minute, side="right") - 1
-    for number in range(folds):
-        yield block(traffic, number, own == number)
+    for number, part in enumerate(np.array_split(minutes, folds)):
+        yield block(traffic, number, np.isin(traffic.minute, part))
 
 
 def block(traffic: Traffic, number: int, held: npt.NDArray[np.bool_]) -> Block:
@@ -144,5 +141,5 @@ def block(traffic: Traffic, number: int, held: npt.NDArray[np.bool_]) -> Block:
         number,
         np.sort(in_time[(state == NORMAL) & ~held]),
         in_time[(state == NORMAL) & held],
-        in_time[(state == FAULT) & held],
+        in_time[state == FAULT],
     )

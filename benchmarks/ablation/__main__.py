@@ -1,0 +1,161 @@
+"""Run all variants and write docs/results/ablation.{txt,json}: see `python -m benchmarks.ablation --help`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import report
+from benchmarks.ablation import __doc__ as about
+from benchmarks.ablation.variants import VARIANTS, Variant
+from benchmarks.targets.__main__ import RESULTS
+from benchmarks.targets.candidate import Model
+from benchmarks.targets.figures import DETECTOR, minutes
+from benchmarks.targets.rules import limit
+from benchmarks.targets.streams import streams
+from benchmarks.targets.table import area
+from benchmarks.targets.traffic import SYSTEMS, VISIBLE, Block, Traffic, blocks, folder, read
+from otel_tracead.detection.statistics import auc
+from otel_tracead.evaluation.injections import STRUCTURAL
+from otel_tracead.traces.encoding import Events, select
+from otel_tracead.training.fitting import Fitted, Task, fit_all
+from otel_tracead.training.learning import Learned, LearningSettings, learn
+from otel_tracead.training.recipe import Recipe
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Fit = Callable[[Task, Sequence[Ints], Callable[[float], None]], list[Fitted]]
+
+COUNTS: Final = {**dict.fromkeys(STRUCTURAL, 80), "stall": 300, "slowdown": 300}
+GROUPS: Final[Mapping[str, Sequence[str]]] = {"structure": STRUCTURAL, "stalls": ("stall",), "slowdowns": ("slowdown",)}
+SHARE: Final = 0.01
+"""Of the block's normal traces, at which variants are compared."""
+
+
+def learned(variant: Variant, training: Events, seed: int, fitted: list[Fitted]) -> Learned:
+    """Learn a variant; *fitted* holds the default's networks, once they are there."""
+
+    def fit(task: Task, parts: Sequence[Ints], progress: Callable[[float], None]) -> list[Fitted]:
+        found = fit_all(task, parts, progress) if variant.anew or not fitted else list(fitted)
+        if not variant.anew:
+            fitted[:] = found
+        return found if variant.crossed else [found[-1]] * len(found)
+
+    settings = LearningSettings(recipe=Recipe(seed=seed), sizes=variant.sizes)
+    return learn(variant.view(training), settings, fit=fit)
+
+
+def figures(variant: Variant, traffic: Traffic, block: Block, model: Learned, seed: int) -> dict[str, float]:
+    """Try a variant on the normal traces of a block and all faults, and on streams of those traces with anomalies."""
+    candidate = Model(model, variant.rules)
+    day = candidate.stream(variant.view(traffic.events))
+    chosen = np.concatenate((block.normal, block.faulty))
+    clean = np.arange(len(chosen)) < len(block.normal)
+    score, marks = day.score[chosen], day.marked[chosen]
+    out = {"clean": float(marks[clean].mean())}
+    line = limit(score[clean], SHARE)
+    scores: dict[str, list[Floats]] = {group: [] for group in GROUPS}
+    marked: dict[str, list[npt.NDArray[np.bool_]]] = {group: [] for group in GROUPS}
+    for injected in streams(select(traffic.events, block.normal), COUNTS, np.random.default_rng(seed)):
+        found = candidate.stream(variant.view(injected.events))
+        for group, kinds in GROUPS.items():
+            rows = np.isin(injected.kind, kinds)
+            scores[group].append(found.score[rows])
+            marked[group].append(found.marked[rows])
+    for group in GROUPS:
+        together = np.concatenate(scores[group])
+        out[f"{group} found"] = float(np.concatenate(marked[group]).mean())
+        if variant.rules.top_k is None and variant.rules.confidence is None:
+            out[f"{group} AUC"] = auc(score[clean], together).value
+            out[f"{group} at 1 %"] = float((together > line).mean())
+    found_minutes = list(minutes(traffic, chosen, clean, {DETECTOR: marks}))
+    out["minutes"] = area(found_minutes)[DETECTOR]
+    out["minutes, cpu and network"] = area(found_minutes, VISIBLE)[DETECTOR]
+    return out
+
+
+def ablate(
+    traffic: Traffic, block: Block, seed: int, variants: Sequence[Variant] = VARIANTS
+) -> dict[str, dict[str, float]]:
+    """Learn and try all *variants*, the default first."""
+    out: dict[str, dict[str, float]] = {}
+    fitted: list[Fitted] = []
+    for variant in variants:
+        with ExitStack() as stack:
+            for change in variant.changes:
+                stack.enter_context(change())
+            model = learned(variant, select(traffic.events, block.training), seed, fitted)
+            out[variant.name] = figures(variant, traffic, block, model, seed)
+        print(traffic.system, block.number, seed, variant.name, json.dumps(out[variant.name]), flush=True)
+    return out
+
+
+def mean(found: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Give the mean of several runs."""
+    return {
+        name: {key: float(np.mean([one[name][key] for one in found])) for key in figures}
+        for name, figures in found[0].items()
+    }
+
+
+def text(system: str, found: Mapping[str, Mapping[str, float]]) -> str:
+    """Lay the variants out: marked at the budget, and compared at one share of normal traces."""
+    groups = list(GROUPS)
+    lines = [
+        f"{'':<48}{'at the budget of 1 %':^44}{'at 1 % of clean traces':^34}{'AUC':^34}{'AUC of a minute':^20}",
+        f"{system:<48}{'clean':>8}"
+        + "".join(f"{group:>12}" for group in groups)
+        + "".join(f"{group:>11}" for group in groups) * 2
+        + f"{'all':>9}{'cpu, net':>10}",
+    ]
+    for name, row in found.items():
+        cells = [f"{100 * row['clean']:>8.1f}", *(f"{100 * row[f'{group} found']:>12.1f}" for group in groups)]
+        cells += [_cell(row, f"{group} at 1 %", 100, ".1f") for group in groups]
+        cells += [_cell(row, f"{group} AUC", 1, ".3f") for group in groups]
+        cells += [f"{row['minutes']:>9.3f}", f"{row['minutes, cpu and network']:>10.3f}"]
+        lines.append(f"{name:<48}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, float], key: str, factor: float, form: str) -> str:
+    return f"{factor * row[key]:>11{form}}" if key in row else f"{'-':>11}"
+
+
+def main() -> None:
+    """Run and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=about)
+    parser.add_argument("--seeds", type=int, default=1, help="how many (1)")
+    parser.add_argument("--folds", type=int, default=3, help="blocks of time (3)")
+    parser.add_argument("--block", type=int, action="append", help="held out, from 0 (1)")
+    parser.add_argument("--system", action="append", choices=SYSTEMS, help="only this one (both)")
+    arguments = parser.parse_args()
+    if not folder().is_dir():
+        parser.exit(1, f"there are no real traces under {folder()}; set TRACEAD_DATA\n")
+    document: dict[str, object] = report.header("benchmarks.ablation", sys.argv[1:])
+    sections = []
+    for system in arguments.system or SYSTEMS:
+        traffic = read(system)
+        found = [
+            ablate(traffic, block, seed)
+            for block in blocks(traffic, arguments.folds)
+            if block.number in (arguments.block or [1])
+            for seed in range(arguments.seeds)
+        ]
+        document[system] = mean(found)
+        sections.append(text(system, mean(found)))
+        print(sections[-1], flush=True)
+    report.write(
+        RESULTS / "ablation", "The default detector with one step taken back at a time", document, [*sections, METHOD]
+    )
+
+
+METHOD = """\
+"""
+
+if __name__ == "__main__":
+    main()
