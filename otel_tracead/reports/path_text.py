@@ -56,9 +56,9 @@ def to_dot(operations: Sequence[Operation], colours: Callable[[str], str]) -> st
     """Give one graph for Graphviz, with a cluster for each operation; *colours* gives a label's."""
     lines = [
         "digraph paths {",
-        '  graph [rankdir=LR, compound=true, fontname="sans-serif", labeljust=l];',
-        '  node [shape=box, style=rounded, penwidth=2, fontname="sans-serif", fontsize=11];',
-        '  edge [fontname="sans-serif", fontsize=10];',
+        '  graph [rankdir=LR, compound=true, fontname="Helvetica", labeljust=l];',
+        '  node [shape=box, style=rounded, penwidth=2, fontname="Helvetica", fontsize=11];',
+        '  edge [fontname="Helvetica", fontsize=10];',
     ]
     for number, operation in enumerate(operations):
         lines += [f"  subgraph cluster_{number} {{", f"    label={_dot(operation_title(operation))};"]
