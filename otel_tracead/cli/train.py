@@ -1,9 +1,14 @@
 """`otel-tracead train`: learn normal behaviour from traces and write a model artifact."""
 
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from otel_tracead.artifact.manifest import Manifest
 
 
 @click.command(name="train")
@@ -20,43 +25,29 @@ import click
     help="YAML: labels, model, training, calibration.",
 )
 @click.option(
-    "--preset", type=click.Choice(["default"]), default="default", show_default=True, help="A set of choices."
+    "--preset",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    show_default=True,
+    help="default, or the model and the rules of the paper as it describes them.",
 )
-def command(inputs: tuple[str, ...], output: Path, config_path: Path | None, preset: str) -> int:  # noqa: ARG001
+def command(inputs: tuple[str, ...], output: Path, config_path: Path | None, preset: str) -> int:
     """Learn normal behaviour from traces; write a model artifact and its report card."""
+    from otel_tracead.cli.progress import bars
     from otel_tracead.errors import TraceadError
-    from otel_tracead.training import settings
     from otel_tracead.wire.files import expand
 
-    config = settings.load(config_path)
     paths = expand(inputs)
     try:
-        from otel_tracead.training.train import train
+        train = _trainer(preset, config_path)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "onnx"):
             raise
         raise TraceadError(
             f"train needs {error.name}, which is not installed; install it with: pip install 'otel-tracead[train]'"
         ) from error
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description:<32}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
-        tasks: dict[str, int] = {}
-
-        def show(what: str, share: float) -> None:
-            if what not in tasks:
-                tasks[what] = int(bar.add_task(what, total=1.0))
-            bar.update(tasks[what], completed=share)  # type: ignore[arg-type]
-
-        manifest, warnings = train(paths, output, config, show)
+    with bars() as show:
+        manifest, warnings = train(paths, output, progress=show)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     card = manifest.report_card
@@ -68,3 +59,20 @@ def command(inputs: tuple[str, ...], output: Path, config_path: Path | None, pre
     else:
         click.echo(f"The report card is NOT passed: {'; '.join(card.reasons)}")
     return 0
+
+
+def _trainer(preset: str, config_path: Path | None) -> Callable[..., tuple["Manifest", list[str]]]:
+    """Read the preset's YAML, before the libraries that take seconds to load, and give what trains by it."""
+    from otel_tracead.training import settings
+
+    if preset == "paper":
+        from otel_tracead.training.paper.settings import PaperConfig
+
+        paper = settings.load_as(config_path, PaperConfig)
+        from otel_tracead.training.paper.train import train as train_paper
+
+        return partial(train_paper, config=paper)
+    config = settings.load(config_path)
+    from otel_tracead.training.train import train
+
+    return partial(train, config=config)

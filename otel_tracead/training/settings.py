@@ -1,7 +1,7 @@
 """The YAML of `train --config`: `labels`, `model`, `training`, `calibration`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,15 +13,18 @@ from otel_tracead.traces.sequences import Order
 Positive = Annotated[int, Field(gt=0)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of the YAML: no unknown keys, no conversions."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class LabelsSection(_Section):
+class LabelsSection(Section):
     """How spans are named, and which names are learned.
 
     Attributes:
-        template: the label: text with `{service}`, `{kind}`, `{name}`, `{status}`, `{attribute.KEY}`, `{resource.KEY}`.
+        template: the label: text with `{service}`, `{kind}`, `{name}`, `{status}`, `{attribute.KEY}`, `{resource.KEY}`;
+            of several in one, `{A|B}`, the first that a span has.
         patterns: regular expressions whose matches in a name become `{id}`.
         callee: whether the label of a call names the service called.
         order: of a trace's events: by the tree of calls, or by start time as in the paper.
@@ -37,7 +40,7 @@ class LabelsSection(_Section):
     min_count: Positive = 5
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """The name of the model, and the sizes of its network.
 
     Attributes:
@@ -61,7 +64,7 @@ class ModelSection(_Section):
     components: Positive | None = None
 
 
-class TrainingSection(_Section):
+class TrainingSection(Section):
     """How the network is fitted.
 
     Attributes:
@@ -87,7 +90,7 @@ class TrainingSection(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-class CalibrationSection(_Section):
+class CalibrationSection(Section):
     """What the thresholds are calibrated to.
 
     Attributes:
@@ -97,20 +100,14 @@ class CalibrationSection(_Section):
     false_positive_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
 
 
-class TrainConfig(_Section):
-    """Everything that `train --config` may say.
+class Config(Section):
+    """What every preset's YAML says.
 
     Attributes:
         labels: names of spans.
-        model: the network.
-        training: the fitting.
-        calibration: the thresholds.
     """
 
     labels: LabelsSection = LabelsSection()
-    model: ModelSection = ModelSection()
-    training: TrainingSection = TrainingSection()
-    calibration: CalibrationSection = CalibrationSection()
 
     def template(self) -> LabelTemplate:
         """Give the label template.
@@ -125,14 +122,36 @@ class TrainConfig(_Section):
         return Order(self.labels.order)
 
 
+class TrainConfig(Config):
+    """Everything that `train --config` may say.
+
+    Attributes:
+        model: the network.
+        training: the fitting.
+        calibration: the thresholds.
+    """
+
+    model: ModelSection = ModelSection()
+    training: TrainingSection = TrainingSection()
+    calibration: CalibrationSection = CalibrationSection()
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
 def load(path: Path | None) -> TrainConfig:
-    """Read the YAML in *path*, or give the defaults.
+    """Read the YAML of the default preset; see `load_as`."""
+    return load_as(path, TrainConfig)
+
+
+def load_as(path: Path | None, schema: type[AnyConfig]) -> AnyConfig:
+    """Read the YAML in *path* as *schema*, or give the defaults.
 
     Raises:
         ConfigError: it is no YAML, or something in it cannot be used; names every problem with its path.
     """
     if path is None:
-        return TrainConfig()
+        return schema()
     try:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -140,7 +159,7 @@ def load(path: Path | None) -> TrainConfig:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not YAML: {error}"]) from error
     try:
-        config = TrainConfig.model_validate(raw or {})
+        config = schema.model_validate(raw or {})
         config.template()
     except ValidationError as error:
         problems = [f"{path}: {'::'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]

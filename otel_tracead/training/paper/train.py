@@ -1,0 +1,150 @@
+"""`train --preset paper`: files in, an artifact of the paper's multimodal LSTM and its rules out."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from otel_tracead.artifact import folder as artifacts
+from otel_tracead.artifact.manifest import SCHEMA_VERSION, Labels, Manifest, Network, ReportCard
+from otel_tracead.detection.check import CheckResult, conclude, spoken_kinds, try_out
+from otel_tracead.detection.paper import PaperDetector
+from otel_tracead.detection.rules import DetectionSettings
+from otel_tracead.detection.verdicts import ModelInfo
+from otel_tracead.detection.window_network import STRUCTURE, TIME
+from otel_tracead.errors import TraceadError
+from otel_tracead.reports import training as report
+from otel_tracead.training.advice import advice
+from otel_tracead.training.fit import device_of
+from otel_tracead.training.paper.learning import LearnedPaper, Progress, learn
+from otel_tracead.training.paper.models import runner
+from otel_tracead.training.paper.settings import PaperConfig
+from otel_tracead.training.reading import Reading, read
+
+_TRIALS: Final = 150  # of each kind
+_AGREEMENT: Final = 1e-4
+
+
+def train(paths: Sequence[Path], output: Path, config: PaperConfig, progress: Progress) -> tuple[Manifest, list[str]]:
+    """Learn as the paper does from the traces of *paths* and write the artifact to the folder *output*.
+
+    Returns:
+        The manifest, and what the user should know (warnings in words).
+
+    Raises:
+        InputError: a file cannot be read, or there is too little to learn from.
+        ArtifactError: *output* cannot be written.
+        TraceadError: the exported network does not say what the fitted one says.
+    """
+    reading = read(
+        paths,
+        config.template(),
+        config.order(),
+        max_spans=config.training.max_spans,
+        progress=partial(progress, "reading traces"),
+    )
+    learned = learn(reading.events, config, device_of(config.training.device), progress)
+    if learned.model.difference > _AGREEMENT:
+        raise TraceadError(
+            f"the ONNX model differs from PyTorch's by {learned.model.difference:.2g}, more than {_AGREEMENT:g}: nothing "
+            "was written; please report this with your versions of torch and onnxruntime"
+        )
+    result = _check(learned, config, partial(progress, "checking the detector"))
+    warnings = [*advice(reading.events, learned.dictionary, reading.traces), *_unread(learned)]
+    contents = {
+        artifacts.NETWORK: learned.model.network,
+        artifacts.LABELS: artifacts.encode_dictionary(learned.dictionary),
+        artifacts.CALIBRATION: learned.calibration.dump(),
+    }
+    version = hashlib.sha256(b"".join(contents.values())).hexdigest()[:12]
+    template, architecture = config.template(), learned.model.architecture
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=config.model.name or output.resolve().name,
+        version=config.model.version or version,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        detector="paper",
+        labels=Labels(
+            template=template.template, patterns=template.patterns, callee=template.callee, order=config.order().value
+        ),
+        network=Network(
+            architecture={
+                "type": "paper_multimodal_lstm",
+                "labels": architecture.labels,
+                "length": architecture.length,
+                "units": architecture.units,
+                "join": architecture.join.value,
+            },
+            inputs={"labels": ["batch", "time"], "times": ["batch", "time", 1]},
+            outputs=[*STRUCTURE, TIME],
+            state=0,
+        ),
+        thresholds=config.calibration.model_dump(),
+        training=_summary(learned, reading),
+        report_card=ReportCard(
+            passed=result.passed,
+            reasons=result.reasons,
+            figures=dict(result.figures),
+            words=(*result.words, spoken_kinds(result.findings), *warnings),
+        ),
+        files={},
+    )
+    contents[artifacts.REPORT] = report.render(manifest).encode()
+    return artifacts.save(output, manifest, contents), warnings
+
+
+def _check(learned: LearnedPaper, config: PaperConfig, progress: Callable[[float], None]) -> CheckResult:
+    """Try the detector out on the traces that were kept apart."""
+    calibration = config.calibration
+    make = partial(
+        PaperDetector,
+        dictionary=learned.dictionary,
+        calibration=learned.calibration,
+        network=runner(learned.model.network, learned.model.architecture),
+        length=learned.model.architecture.length,
+        template=config.template(),
+        order=config.order(),
+        info=ModelInfo("card", "0"),
+        settings=DetectionSettings(
+            false_positive_rate=calibration.false_positive_rate,
+            top_k=calibration.top_k,
+            confidence=calibration.confidence,
+        ),
+    )
+    tried = try_out(
+        make, learned.later, count=_TRIALS, seed=config.training.seed, reference=learned.earlier, progress=progress
+    )
+    return conclude([tried], calibration.false_positive_rate)
+
+
+def _unread(learned: LearnedPaper) -> list[str]:
+    """Say how much of the traffic lies behind the window."""
+    length = learned.model.architecture.length
+    windows = learned.earlier.offsets[1:] - learned.earlier.offsets[:-1]
+    share = float((windows - length).clip(0).sum() / max(len(learned.earlier), 1))
+    if not share:
+        return []
+    return [
+        f"{share:.0%} of the spans stand behind the first {length} of their traces (model::length) and are not judged."
+    ]
+
+
+def _summary(learned: LearnedPaper, reading: Reading) -> dict[str, object]:
+    model = learned.model
+    return {
+        "traces_read": reading.traces,
+        "spans_read": reading.spans,
+        "traces": learned.fitted,
+        "labels": len(learned.dictionary) - 2,
+        "rare_labels": len(learned.dictionary.rare),
+        "services": sorted(learned.earlier.services),
+        "traces_kept_for_the_check": learned.later.traces,
+        "epochs": model.epochs,
+        "loss_label_nats": round(model.loss.label, 4),
+        "squared_error_of_scaled_times": round(model.loss.time, 6),
+        "onnx_difference": model.difference,
+        "recipe": asdict(learned.recipe),
+    }
