@@ -8,7 +8,6 @@ from typing import Final
 from otel_tracead.detection.paths import Group, Node, Operation
 from otel_tracead.reports import rendering
 from otel_tracead.reports.path_words import (
-    AGAIN,
     AT_ONCE,
     call_note,
     colours_of,
