@@ -22,6 +22,7 @@ from otel_tracead.service.registry import BUILT_IN, Registry
 from otel_tracead.service.telemetry_config import TelemetryConfig
 from otel_tracead.tls import ClientTls, ServerTls
 from otel_tracead.training.architecture import Architecture
+from otel_tracead.training.paper.settings import PaperConfig
 from otel_tracead.training.recipe import Recipe
 from otel_tracead.training.settings import ModelSection, TrainConfig, TrainingSection
 
@@ -40,6 +41,7 @@ SHARED: Final[dict[type[BaseModel], str]] = {
 PRESET: Final = {ModelSection: Architecture, TrainingSection: Recipe}
 """What a key without a default of its own falls back to."""
 
+PAPER: Final = "train --preset paper"
 _LONGEST: Final = 60
 _BLOCK: Final = re.compile(r"(<!-- reference: (?P<name>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
@@ -58,7 +60,7 @@ def names() -> list[str]:
     """Give the names of all blocks that the documents must have."""
     kinds = {kind: {*Registry().names(kind)} if kind is Kind.EXPORTER else {*BUILT_IN[kind]} for kind in Kind}
     components = [f"{kind.singular} {name}" for kind, found in kinds.items() for name in sorted(found)]
-    return [*components, *SHARED.values(), "service::telemetry", "train", "metrics", "modules"]
+    return [*components, *SHARED.values(), "service::telemetry", "train", PAPER, "metrics", "modules"]
 
 
 def _block(name: str) -> str:
@@ -73,6 +75,7 @@ def _model(name: str) -> type[BaseModel]:
     sections: dict[str, type[BaseModel]] = {
         "service::telemetry": TelemetryConfig,
         "train": TrainConfig,
+        PAPER: PaperConfig,
         **{text: m for m, text in SHARED.items()},
     }
     if name in sections:
@@ -87,7 +90,9 @@ def _model(name: str) -> type[BaseModel]:
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    # Not as an entity: in `code` that would be shown as it stands.
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
 
 
 def _keys(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str, str]]:

@@ -126,11 +126,13 @@ class TrainConfig(Config):
     """Everything that `train --config` may say.
 
     Attributes:
+        labels: names of spans.
         model: the network.
         training: the fitting.
         calibration: the thresholds.
     """
 
+    labels: LabelsSection = LabelsSection()
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
     calibration: CalibrationSection = CalibrationSection()
