@@ -52,6 +52,11 @@ class Arrays:
     def __contains__(self, name: object) -> bool:
         return name in self._arrays
 
+    def rows(self, name: str) -> int:
+        """Count the rows of an array; one that is missing, or has none, has 0."""
+        array = self._arrays.get(name)
+        return len(array) if array is not None and array.ndim else 0
+
     def take(self, name: str, *shape: int | None, kind: str = "f") -> npt.NDArray[Any]:
         """Give an array of 64-bit numbers of a *kind* (`f`, `i`, `u`) and a *shape* (None: any length).
 

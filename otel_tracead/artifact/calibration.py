@@ -1,15 +1,14 @@
 """The numbers beside the network: scaling, tails, grammar; as plain arrays in `calibration.npz`."""
 
-import io
-import zipfile
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.artifact.arrays import Arrays, pack, tail_problems
 from otel_tracead.artifact.call_paths import PAIR_COLUMNS, PLACE_COLUMNS, TOTALS, CallPaths
-from otel_tracead.artifact.tails import KNOTS, Tails
+from otel_tracead.artifact.tails import Tails
 from otel_tracead.artifact.traffic_norms import COLUMNS, STEP_COLUMNS, TrafficNorms
 from otel_tracead.errors import ArtifactError
 
@@ -19,7 +18,6 @@ Floats = npt.NDArray[np.float64]
 CHANNELS: Final = ("label", "step", "time", "service")
 """Kinds of evidence: the network's surprise at a label, a new step, a long own work, a slow service."""
 
-_MAX_BYTES: Final = 256 << 20
 _FARTHEST_BACK: Final = 64
 
 
@@ -59,34 +57,28 @@ class Calibration:
 
     def dump(self) -> bytes:
         """Encode as `.npz`, the same bytes for the same numbers."""
-        arrays = {
-            "center": self.center,
-            "scale": self.scale,
-            "typical_us": self.typical_us,
-            "time_knots": self.time_tails.knots,
-            "time_slope": self.time_tails.slope,
-            "channel_knots": self.channel_tails.knots,
-            "channel_slope": self.channel_tails.slope,
-            "trace_knots": self.trace_tail.knots,
-            "trace_slope": self.trace_tail.slope,
-            "order": self.order,
-            "seen": self.seen,
-            "contexts": self.contexts,
-            "counts": self.counts,
-            "transitions": self.transitions,
-            "path_places": self.paths.places,
-            "path_pairs": self.paths.pairs,
-            "path_totals": self.paths.totals,
-            **self.norms.arrays(),
-        }
-        out = io.BytesIO()
-        # Not numpy.savez: it writes the time of day into the archive.
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in arrays.items():
-                encoded = io.BytesIO()
-                np.lib.format.write_array(encoded, np.ascontiguousarray(array), allow_pickle=False)
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), encoded.getvalue(), zipfile.ZIP_DEFLATED)
-        return out.getvalue()
+        return pack(
+            {
+                "center": self.center,
+                "scale": self.scale,
+                "typical_us": self.typical_us,
+                "time_knots": self.time_tails.knots,
+                "time_slope": self.time_tails.slope,
+                "channel_knots": self.channel_tails.knots,
+                "channel_slope": self.channel_tails.slope,
+                "trace_knots": self.trace_tail.knots,
+                "trace_slope": self.trace_tail.slope,
+                "order": self.order,
+                "seen": self.seen,
+                "contexts": self.contexts,
+                "counts": self.counts,
+                "transitions": self.transitions,
+                "path_places": self.paths.places,
+                "path_pairs": self.paths.pairs,
+                "path_totals": self.paths.totals,
+                **self.norms.arrays(),
+            }
+        )
 
 
 def load(content: bytes, labels: int) -> Calibration:
@@ -95,26 +87,8 @@ def load(content: bytes, labels: int) -> Calibration:
     Raises:
         ArtifactError: a missing array, a wrong type, shape or value, or more bytes than an artifact may have.
     """
-    arrays = _arrays(content)
-
-    def take(name: str, *shape: int | None, kind: str = "f") -> npt.NDArray[Any]:
-        if name not in arrays:
-            raise ArtifactError(f"calibration.npz: the array {name!r} is missing")
-        array = arrays[name]
-        fits = array.ndim == len(shape) and all(
-            want is None or have == want for have, want in zip(array.shape, shape, strict=True)
-        )
-        if array.dtype.kind != kind or array.dtype.itemsize != 8 or not fits:
-            raise ArtifactError(
-                f"calibration.npz: {name!r} has type {array.dtype} and shape {array.shape}, not {kind}8 and {shape}"
-            )
-        if kind == "f" and np.isnan(array).any():
-            raise ArtifactError(f"calibration.npz: {name!r} holds NaN")
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-    def tails(name: str, rows: int) -> Tails:
-        return Tails(take(f"{name}_knots", rows, KNOTS), take(f"{name}_slope", rows))
-
+    arrays = Arrays(content)
+    take, tails = arrays.take, arrays.tails
     transitions = take("transitions", None, 4, kind="i")
     contexts = take("contexts", None, kind="u")
     loaded = Calibration(
@@ -139,7 +113,7 @@ def load(content: bytes, labels: int) -> Calibration:
         norms=TrafficNorms(
             take("norm_times", labels, COLUMNS),
             take("norm_steps", None, STEP_COLUMNS, kind="i"),
-            take("norm_step_norms", len(arrays.get("norm_steps", ())), COLUMNS),
+            take("norm_step_norms", arrays.rows("norm_steps"), COLUMNS),
             take("norm_failures", None, COLUMNS),
         )
         if "norm_times" in arrays
@@ -152,29 +126,6 @@ def load(content: bytes, labels: int) -> Calibration:
     return loaded
 
 
-def _arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-            if size <= _MAX_BYTES:
-                return {one.filename.removesuffix(".npy"): _array(archive.read(one)) for one in members}
-    except Exception as error:  # zipfile has no error of its own: zlib's, lzma's, struct's and others come through
-        raise ArtifactError(f"calibration.npz: not an archive of arrays: {error}") from error
-    raise ArtifactError(f"calibration.npz: unpacks to {size} bytes, more than {_MAX_BYTES >> 20} MiB")
-
-
-def _array(encoded: bytes) -> npt.NDArray[Any]:
-    """Decode one `.npy`; its header is believed only as far as there are bytes (numpy would allocate first)."""
-    file = io.BytesIO(encoded)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("an array in another version of the format")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.hasobject or dtype.kind not in "fiu" or (fortran and len(shape) > 1):
-        raise ValueError(f"an array of type {dtype}")
-    return np.frombuffer(encoded, dtype, offset=file.tell()).reshape(shape).copy()
-
-
 def _problems(loaded: Calibration, labels: int) -> dict[str, bool]:
     """Say what is wrong with the values: what would fail, or say nonsense, only once there is traffic."""
     tails = (loaded.time_tails, loaded.channel_tails, loaded.trace_tail)
@@ -182,11 +133,7 @@ def _problems(loaded: Calibration, labels: int) -> dict[str, bool]:
     return {
         "a label's typical time is no finite number": not np.isfinite((loaded.center, loaded.typical_us)).all(),
         "a label's spread is no positive number": not (np.isfinite(loaded.scale) & (loaded.scale > 0)).all(),
-        "quantiles do not increase": any((one.knots[:, 1:] < one.knots[:, :-1]).any() for one in tails),
-        "quantiles begin with no finite number": not all(np.isfinite(one.knots[:, 0]).all() for one in tails),
-        "a slope is no finite number from 0 on": not all(
-            (np.isfinite(one.slope) & (one.slope >= 0)).all() for one in tails
-        ),
+        **tail_problems(tails),
         "a caller looks back at no calls, or at too many": bool(
             ((loaded.order < 1) | (loaded.order > _FARTHEST_BACK)).any()
         ),

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import contents_of, manifest_of
 
+from otel_tracead.artifact import arrays, folder
 from otel_tracead.artifact import calibration as calibrations
-from otel_tracead.artifact import folder
 from otel_tracead.artifact import manifest as manifests
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.dictionary import Dictionary
@@ -281,7 +281,7 @@ def test_a_header_is_not_believed(tmp_path, parts):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, parts, monkeypatch):
-    monkeypatch.setattr(calibrations, "_MAX_BYTES", 100_000)
+    monkeypatch.setattr(arrays, "_MAX_BYTES", 100_000)
     bomb = npz({"center": bytes(200_000)})
     refused(with_file(tmp_path / "model", parts, folder.CALIBRATION, bomb), "calibration.npz", "unpacks to")
     # One that lies about its size is cut there, and its checksum is then wrong.
