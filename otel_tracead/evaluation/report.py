@@ -10,6 +10,7 @@ from otel_tracead.evaluation.claims import Cast, Claim, Cost, Verdict, percent
 from otel_tracead.evaluation.experiments import INTERVAL_RULE, RANKS, By, Kind, Row, rule_at, rule_of
 from otel_tracead.evaluation.tables import NOTHING, Listing, Summary, Table
 from otel_tracead.reports import rendering
+from otel_tracead.training.paper.cross_validation import Validated
 
 _CHIPS: Final = {Verdict.HELD: "held", Verdict.PARTLY: "partly", Verdict.FAILED: "failed", Verdict.UNKNOWN: ""}
 _TIME_RULES: Final = (INTERVAL_RULE, rule_at(0.01))
@@ -52,6 +53,8 @@ class Study:
         setting: name and value of what one must know to measure it again.
         warnings: why the result is weaker than it looks.
         place: how the traces' length is to be read.
+        as_paper: whether as many traces and epochs were given as in the paper.
+        validated: what cross-validation found of each width and layer, the chosen one first.
     """
 
     traffic: str
@@ -61,6 +64,13 @@ class Study:
     setting: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...] = ()
     place: str = "events of the trace"
+    as_paper: bool = True
+    validated: tuple[Validated, ...] = ()
+
+    @property
+    def judged(self) -> list[Claim]:
+        """The claims, each beside what was measured."""
+        return claims.judge(self.rows, self.costs, self.cast, as_paper=self.as_paper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +104,15 @@ class _Drawn:
 def files(study: Study) -> dict[str, str]:
     """Give every file of the output folder, by its path there."""
     summaries = tables.summarize(study.rows)
-    judged = claims.judge(study.rows, study.costs, study.cast)
+    judged = study.judged
     drawn = _figures(study, summaries)
-    costs = _costs(study.costs)
+    costs, choice = _costs(study.costs), _choice(study.validated)
     out = {f"figures/{one.name}.svg": one.svg for one in drawn}
     out |= {f"tables/{one.name}.csv": tables.table(one.name, one.title, one.summaries).csv() for one in drawn}
     out["tables/rows.csv"] = tables.raw(study.rows).csv()
     out["tables/costs.csv"] = _table("costs", study.costs).csv()
     out["tables/claims.csv"] = _table("claims", judged).csv()
-    out["summary.txt"] = _summary(study, judged, drawn, costs)
+    out["summary.txt"] = _summary(study, judged, drawn, costs, choice)
     out["report.html"] = rendering.render(
         "evaluation.html",
         traffic=study.traffic,
@@ -113,6 +123,7 @@ def files(study: Study) -> dict[str, str]:
         chips={verdict.value: chip for verdict, chip in _CHIPS.items()},
         figures=drawn,
         costs=costs,
+        choice=choice,
         method=METHOD,
         setting=study.setting,
     )
@@ -252,7 +263,28 @@ def _costs(costs: Sequence[Cost]) -> Listing:
     )
 
 
-def _summary(study: Study, judged: Sequence[Claim], drawn: Sequence[_Drawn], costs: Listing) -> str:
+def _choice(validated: Sequence[Validated]) -> Listing:
+    """List what cross-validation found, the chosen candidate first."""
+
+    def error(value: float) -> str:
+        return f"{value:.4f}"
+
+    return Listing(
+        ("join in layer", "width", "next label was the most probable", "squared error of scaled time", "training"),
+        tuple(
+            (
+                one.candidate.join.value,
+                str(one.candidate.units),
+                tables.spread(one.accuracy.tolist()).words(percent),
+                tables.spread(one.squared_error.tolist()).words(error),
+                tables.spread(one.seconds.tolist()).words(claims.seconds),
+            )
+            for one in validated
+        ),
+    )
+
+
+def _summary(study: Study, judged: Sequence[Claim], drawn: Sequence[_Drawn], costs: Listing, choice: Listing) -> str:
     """Write everything but the drawings as text."""
     lines = [f"The paper's experiments on {study.traffic}", *(f"{name}: {value}" for name, value in study.setting)]
     lines += [f"method: {' '.join(METHOD)}", ""]
@@ -261,6 +293,12 @@ def _summary(study: Study, judged: Sequence[Claim], drawn: Sequence[_Drawn], cos
     for claim in judged:
         lines += [f"{claim.verdict.value.upper()}: {claim.said}", f"    {claim.measured}", f"    {claim.words}"]
     lines += ["", "Costs", "", costs.text()]
+    lines += [
+        "",
+        "Width and layer of the multimodal LSTM, by cross-validation; the first one is used",
+        "",
+        choice.text(),
+    ]
     for one in drawn:
         lines += ["", one.title, one.words]
         for title, listing in one.listings:
