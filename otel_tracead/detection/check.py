@@ -9,12 +9,23 @@ from otel_tracead.detection import statistics
 from otel_tracead.detection.findings import PREVALENCES, Alarm, Findings
 from otel_tracead.detection.trial import Candidate, Tried, try_out
 
-__all__ = ["Candidate", "CheckResult", "Tried", "conclude", "spoken", "spoken_kinds", "spoken_share", "try_out"]
+__all__ = [
+    "Candidate",
+    "CheckResult",
+    "Tried",
+    "conclude",
+    "spoken",
+    "spoken_kinds",
+    "spoken_share",
+    "spoken_weakness",
+    "try_out",
+]
 
 _BUDGETS: Final = 3.0
 _BLIND: Final = 0.1  # of normal traces may go without a verdict
 _BY_CHANCE: Final = 0.05
 _ROUNDING: Final = 1e-9
+_FEW: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +143,9 @@ def _words(found: Findings) -> Iterator[str]:
         named = "; ".join(f"{label} ({count})" for label, count in found.unknown)
         yield f"{spoken_share(found.unknown_share)} of spans have labels that training never saw: {named}."
     if found.kinds:
+        few = spoken_weakness(found)
+        if few:
+            yield f"It {few}."
         yield from _words_of_kinds(found)
 
 
@@ -167,6 +181,12 @@ def spoken_kinds(found: Findings) -> str:
     return (
         f"Injected anomalies that it finds: {', '.join(f'{kind.name} {kind.found.value:.0%}' for kind in found.kinds)}."
     )
+
+
+def spoken_weakness(found: Findings) -> str:
+    """Say of which kinds that count less than half is surely found; nothing where there is none."""
+    few = [f"{kind.name} ({kind.found.value:.0%})" for kind in found.kinds if kind.counts and kind.found.high < _FEW]
+    return f"finds few of {', '.join(few)}" if few else ""
 
 
 def spoken(alarm: Alarm) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import orjson
 
-from otel_tracead.detection.check import CheckResult, spoken_share
+from otel_tracead.detection.check import CheckResult, spoken_share, spoken_weakness
 from otel_tracead.detection.findings import Kind
 
 _HEAD = ("injected", "tried", "found", "right span marked", "plain rule", "built like a normal one")
@@ -35,7 +35,9 @@ def as_text(subject: Subject, result: CheckResult) -> str:
 
 def _lines(subject: Subject, result: CheckResult) -> Iterator[str]:
     verdict = "works" if result.passed else "does NOT work"
-    yield f"Model {subject.name} {subject.version} {verdict} on this traffic{'.' if result.passed else ':'}"
+    few = spoken_weakness(result.findings)
+    end = f", but it {few}." if few else "."
+    yield f"Model {subject.name} {subject.version} {verdict} on this traffic{end if result.passed else ':'}"
     yield from (f"  - {reason}" for reason in result.reasons)
     yield ""
     if subject.traces < subject.traces_read:

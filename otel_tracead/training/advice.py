@@ -42,12 +42,12 @@ def _of_calls(events: Events) -> Iterator[str]:
 def _of_times(events: Events) -> Iterator[str]:
     longest = float(np.max(events.duration_us, initial=0.0))
     if longest <= 0:
-        yield "All spans take no time at all, so nothing was learned of times: no span will be marked as slow."
+        yield "All spans take no time at all, so nothing was learned of times. Look whether they were measured."
         return
     if float(np.min(events.duration_us)) == longest:
         yield (
-            f"All spans take the same time, {longest / 1e3:g} ms, so nothing was learned of how times vary: any other time "
-            "will be marked. Look whether these times were measured."
+            f"All spans take the same time, {longest / 1e3:g} ms, so nothing was learned of how much times may vary. Look "
+            "whether they were measured."
         )
         return
     whole = not np.any(events.self_us % _MILLISECOND_US) and not np.any(events.duration_us % _MILLISECOND_US)
