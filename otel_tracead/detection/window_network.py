@@ -98,10 +98,14 @@ class WindowNetwork:
             following: those of the events behind each position, `!0` behind the last `[n, T]`.
             scaled: min-max scaled response times `[n, T]`.
         """
-        starts = range(0, max(len(label), 1), self._rows)  # once for no windows too: it gives the shapes
+        n = len(label)
+        if not n:  # ONNX Runtime ends the process at an empty batch; one window gives the shapes
+            label = following = np.zeros((1, self._length), np.int64)
+            scaled = np.zeros((1, self._length))
         parts = []
-        for start in starts:
+        for start in range(0, len(label), self._rows):
             rows = slice(start, start + self._rows)
             parts.append(self._session.run(self._outputs, self._feeds(label[rows], following[rows], scaled[rows])))
-        found = dict(zip(self._outputs, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+        columns = (np.concatenate(column)[:n] for column in zip(*parts, strict=True))
+        found = dict(zip(self._outputs, columns, strict=True))
         return Outlook(*(found.get(name) for name in (*STRUCTURE, TIME)))

@@ -102,12 +102,12 @@ def learn(
         recipe,
         lambda share: progress("fitting the network", share),
     )
-    calibration = _calibrate(earlier, dictionary, model)
+    calibration = calibrate(earlier, dictionary, model)
     return LearnedPaper(dictionary, recipe, model, calibration, earlier, len(chosen), select(events, last))
 
 
-def _calibrate(events: Events, dictionary: Dictionary, model: WindowModel) -> PaperCalibration:
-    """Measure how strong the strongest evidence is in *events*, of all lengths as they come."""
+def calibrate(events: Events, dictionary: Dictionary, model: WindowModel) -> PaperCalibration:
+    """Measure how strong the strongest evidence of a trace is in *events*, of all lengths as they come."""
     nothing = Tails(np.zeros((2, tails.KNOTS)), np.ones(2))
     draft = PaperCalibration(model.scale, model.errors, nothing, nothing)
     windows = cut(events, dictionary, length=model.architecture.length)
