@@ -10,6 +10,8 @@ from otel_tracead.artifact import folder
 from otel_tracead.artifact.manifest import SCHEMA_VERSION, ReportCard
 from otel_tracead.cli import check, invoke
 from otel_tracead.generator import Fault
+from otel_tracead.processors.tracead.config import TraceadConfig
+from otel_tracead.processors.tracead.model import load
 from otel_tracead.wire.batch import group
 from otel_tracead.wire.files import TraceFileWriter
 
@@ -133,3 +135,23 @@ def test_what_cannot_be_done_is_said(normal, tiny_model, tiny_artifact, tmp_path
         arguments += ["--output", str(tmp_path / "out.pb")] if command == "score" else []
         assert invoke([command, *arguments]) == 1
         assert "train the model again" in capsys.readouterr().err
+
+
+def test_the_stage_refuses_a_model_whose_card_failed_unless_told_otherwise(tiny_model, tmp_path, capsys):
+    card = ReportCard(passed=False, reasons=("no better than chance",), figures={}, words=())
+    write_artifact(tmp_path / "model", tiny_model, report_card=card)
+    config = {
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": "localhost:0"}}}},
+        "processors": {"tracead": {"model": str(tmp_path / "model")}},
+        "exporters": {"debug": None},
+        "service": {
+            "pipelines": {"traces": {"receivers": ["otlp"], "processors": ["tracead"], "exporters": ["debug"]}},
+            "telemetry": {"metrics": {"level": "none"}},
+        },
+    }
+    (tmp_path / "stage.yaml").write_text(json.dumps(config))
+    assert invoke(["run", "--config", str(tmp_path / "stage.yaml")]) == 1
+    output = capsys.readouterr()
+    assert "own check did not hold (no better than chance)" in output.out + output.err
+    told = TraceadConfig.model_validate({"model": str(tmp_path / "model"), "require_report_card": False})
+    assert load(told, tmp_path).model.name == "tiny"
