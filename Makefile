@@ -6,6 +6,7 @@
 #   make lint         ruff and mypy
 #   make bench        CPU a span, beside other stages (docs/results/)
 #   make model        train the bundled model anew (model_artifacts/shop)
+#   make evaluate     the paper's experiments, the targets and the ablation, into docs/results/ (hours)
 #   make peers        install or build the real neighbours into a cache
 #   make clean        remove what these targets made, but for the cache of peers
 
@@ -20,12 +21,12 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint bench model peers clean
+.PHONY: help demo test test-peers lint bench model evaluate evaluate-real peers clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
-	@sed -n '3,10s/^#   //p' Makefile
+	@sed -n '3,11s/^#   //p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/otel-tracead demo
@@ -60,6 +61,25 @@ model: $(VENV)/.train
 			--output build/shop/$$hour.jsonl.zst || exit; \
 	done
 	$(BIN)/otel-tracead train --input build/shop --output model_artifacts/shop
+
+# Of the real traces beside the checkout, if they are there; a whole run on simulated traffic takes hours: `EVALUATE=`.
+EVALUATE ?= --fast
+TRACEAD_DATA ?= ../shared/data
+export TRACEAD_DATA
+
+evaluate: $(VENV)/.train
+	$(BIN)/otel-tracead evaluate $(EVALUATE) --output docs/results/evaluate-shop
+	@test -d "$(TRACEAD_DATA)" || echo "No real traces in $(TRACEAD_DATA) (TRACEAD_DATA): the rest is left out."
+	@test ! -d "$(TRACEAD_DATA)" || $(MAKE) --no-print-directory evaluate-real
+
+evaluate-real: $(VENV)/.train
+	for system in online_boutique train_ticket; do \
+		$(BIN)/python -m benchmarks.normal_traces $$system build/$$system.jsonl.zst || exit; \
+		$(BIN)/otel-tracead evaluate $(EVALUATE) --input build/$$system.jsonl.zst --output docs/results/evaluate-$$system || exit; \
+	done
+	$(BIN)/python -m benchmarks.targets
+	$(BIN)/python -m benchmarks.ablation
+	$(BIN)/python -m benchmarks.root_causes
 
 clean:
 	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from benchmarks.ablation import __doc__ as about
 from benchmarks.ablation.variants import VARIANTS, Variant
 from benchmarks.targets.__main__ import RESULTS
 from benchmarks.targets.candidate import Model
-from benchmarks.targets.figures import DETECTOR, minutes
+from benchmarks.targets.figures import DETECTOR, NOBODY, minutes
 from benchmarks.targets.rules import limit
 from benchmarks.targets.streams import streams
 from benchmarks.targets.table import area
@@ -37,23 +38,26 @@ SHARE: Final = 0.01
 """Of the block's normal traces, at which variants are compared."""
 
 
-def learned(variant: Variant, training: Events, seed: int, fitted: list[Fitted]) -> Learned:
-    """Learn a variant; *fitted* holds the default's networks, once they are there."""
+def learned(
+    variant: Variant, training: Events, settings: LearningSettings, fitted: list[Fitted], fit_parts: Fit
+) -> Learned:
+    """Learn a variant of *settings*; *fitted* holds the default's networks, once they are there."""
 
     def fit(task: Task, parts: Sequence[Ints], progress: Callable[[float], None]) -> list[Fitted]:
-        found = fit_all(task, parts, progress) if variant.anew or not fitted else list(fitted)
+        found = fit_parts(task, parts, progress) if variant.anew or not fitted else list(fitted)
         if not variant.anew:
             fitted[:] = found
         return found if variant.crossed else [found[-1]] * len(found)
 
-    settings = LearningSettings(recipe=Recipe(seed=seed), sizes=variant.sizes)
-    return learn(variant.view(training), settings, fit=fit)
+    return learn(variant.view(training), replace(settings, sizes=settings.sizes | variant.sizes), fit=fit)
 
 
-def figures(variant: Variant, traffic: Traffic, block: Block, model: Learned, seed: int) -> dict[str, float]:
+def figures(
+    variant: Variant, traffic: Traffic, block: Block, model: Learned, seed: int, counts: Mapping[str, int] = COUNTS
+) -> dict[str, float]:
     """Try a variant on the normal traces of a block and all faults, and on streams of those traces with anomalies."""
     candidate = Model(model, variant.rules)
-    day = candidate.stream(variant.view(traffic.events))
+    day = candidate.stream(variant.view(traffic.events), NOBODY)
     chosen = np.concatenate((block.normal, block.faulty))
     clean = np.arange(len(chosen)) < len(block.normal)
     score, marks = day.score[chosen], day.marked[chosen]
@@ -61,14 +65,16 @@ def figures(variant: Variant, traffic: Traffic, block: Block, model: Learned, se
     line = limit(score[clean], SHARE)
     scores: dict[str, list[Floats]] = {group: [] for group in GROUPS}
     marked: dict[str, list[npt.NDArray[np.bool_]]] = {group: [] for group in GROUPS}
-    for injected in streams(select(traffic.events, block.normal), COUNTS, np.random.default_rng(seed)):
-        found = candidate.stream(variant.view(injected.events))
+    for injected in streams(select(traffic.events, block.normal), counts, np.random.default_rng(seed)):
+        found = candidate.stream(variant.view(injected.events), NOBODY)
         for group, kinds in GROUPS.items():
             rows = np.isin(injected.kind, kinds)
             scores[group].append(found.score[rows])
             marked[group].append(found.marked[rows])
     for group in GROUPS:
         together = np.concatenate(scores[group])
+        if not len(together):
+            continue
         out[f"{group} found"] = float(np.concatenate(marked[group]).mean())
         if variant.rules.top_k is None and variant.rules.confidence is None:
             out[f"{group} AUC"] = auc(score[clean], together).value
@@ -80,18 +86,25 @@ def figures(variant: Variant, traffic: Traffic, block: Block, model: Learned, se
 
 
 def ablate(
-    traffic: Traffic, block: Block, seed: int, variants: Sequence[Variant] = VARIANTS
+    traffic: Traffic,
+    block: Block,
+    settings: LearningSettings,
+    *,
+    fit: Fit = fit_all,
+    counts: Mapping[str, int] = COUNTS,
 ) -> dict[str, dict[str, float]]:
-    """Learn and try all *variants*, the default first."""
+    """Learn and try all variants of *settings*, the default first."""
     out: dict[str, dict[str, float]] = {}
     fitted: list[Fitted] = []
-    for variant in variants:
+    for variant in VARIANTS:
         with ExitStack() as stack:
             for change in variant.changes:
                 stack.enter_context(change())
-            model = learned(variant, select(traffic.events, block.training), seed, fitted)
-            out[variant.name] = figures(variant, traffic, block, model, seed)
-        print(traffic.system, block.number, seed, variant.name, json.dumps(out[variant.name]), flush=True)
+            model = learned(variant, select(traffic.events, block.training), settings, fitted, fit)
+            out[variant.name] = figures(variant, traffic, block, model, settings.recipe.seed, counts)
+        print(
+            traffic.system, block.number, settings.recipe.seed, variant.name, json.dumps(out[variant.name]), flush=True
+        )
     return out
 
 
@@ -114,16 +127,19 @@ def text(system: str, found: Mapping[str, Mapping[str, float]]) -> str:
         + f"{'all':>9}{'cpu, net':>10}",
     ]
     for name, row in found.items():
-        cells = [f"{100 * row['clean']:>8.1f}", *(f"{100 * row[f'{group} found']:>12.1f}" for group in groups)]
-        cells += [_cell(row, f"{group} at 1 %", 100, ".1f") for group in groups]
-        cells += [_cell(row, f"{group} AUC", 1, ".3f") for group in groups]
-        cells += [f"{row['minutes']:>9.3f}", f"{row['minutes, cpu and network']:>10.3f}"]
+        cells = [_cell(row, "clean", 8, percent=True)]
+        cells += [_cell(row, f"{group} found", 12, percent=True) for group in groups]
+        cells += [_cell(row, f"{group} at 1 %", 11, percent=True) for group in groups]
+        cells += [_cell(row, f"{group} AUC", 11) for group in groups]
+        cells += [_cell(row, "minutes", 9), _cell(row, "minutes, cpu and network", 10)]
         lines.append(f"{name:<48}" + "".join(cells))
     return "\n".join(lines)
 
 
-def _cell(row: Mapping[str, float], key: str, factor: float, form: str) -> str:
-    return f"{factor * row[key]:>11{form}}" if key in row else f"{'-':>11}"
+def _cell(row: Mapping[str, float], key: str, width: int, *, percent: bool = False) -> str:
+    if key not in row:
+        return f"{'-':>{width}}"
+    return f"{100 * row[key]:>{width}.1f}" if percent else f"{row[key]:>{width}.3f}"
 
 
 def main() -> None:
@@ -141,7 +157,7 @@ def main() -> None:
     for system in arguments.system or SYSTEMS:
         traffic = read(system)
         found = [
-            ablate(traffic, block, seed)
+            ablate(traffic, block, LearningSettings(recipe=Recipe(seed=seed)))
             for block in blocks(traffic, arguments.folds)
             if block.number in (arguments.block or [1])
             for seed in range(arguments.seeds)

@@ -106,6 +106,10 @@ ROWS: Final = (
     *(Row(f"likewise, {kind}", {}, _mean(f"located {kind}")) for kind in (*STRUCTURAL, "stall")),
     Row("real faults: AUC of a minute, all", {"online_boutique": 0.95}, _area(None), (QUANTILE,), unit=""),
     Row("real faults: AUC of a minute, cpu and network", {"train_ticket": 0.85}, _area(VISIBLE), (QUANTILE,), unit=""),
+    Row("root cause: service ranked first", _both(0.90, 0.50), _mean("root cause first")),
+    Row("root cause: service in the first three", {"online_boutique": 0.97}, _mean("root cause in three")),
+    Row("root cause first, cpu and network", {"train_ticket": 0.95}, _mean("root cause first, cpu and network")),
+    Row("likewise, in the first three", {"train_ticket": 1.0}, _mean("root cause in three, cpu and network")),
     Row("training, s", {"online_boutique": 300.0}, _mean("training, s"), most=True, unit="s"),
     Row("CPU a trace, µs", _both(50.0, 50.0), _mean("CPU a trace, µs"), most=True, unit="µs"),
 )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from otel_tracead.traces.encoding import Encoder, Events, concatenate
 from otel_tracead.traces.labels import LabelTemplate
 from otel_tracead.traces.offline import Gatherer
-from otel_tracead.traces.sequences import Order
+from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.files import read_file
 from otel_tracead.wire.otlp import Envelopes
 
@@ -74,30 +74,57 @@ def first_start(events: Events) -> Ints:
     return np.asarray(np.minimum.reduceat(events.start, events.offsets[:-1]))
 
 
-def read(system: str, template: LabelTemplate | None = None, order: Order = Order.TREE) -> Traffic:
-    """Read all minutes of *system*.
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """The traces of one file.
+
+    Attributes:
+        name: of the file.
+        traces: in any order.
+        events: of the traces.
+        state: of each trace: NORMAL, FAULT or NEITHER `[traces]`.
+    """
+
+    name: str
+    traces: Sequence[Trace]
+    events: Events
+    state: Ints
+
+
+def minutes(system: str) -> Iterator[Minute]:
+    """Read the minutes of *system*, one after the other.
 
     Raises:
         FileNotFoundError: there are no real traces where `folder` says.
     """
     place = folder() / system
-    faults: list[dict[str, Any]] = json.loads((place / "faults.json").read_text())["faults"]
     by_file = defaultdict(list)
-    for fault in faults:
+    for fault in _faults(system):
         for name in fault["files"]:
             by_file[name].append(fault)
-    encoder, envelopes = Encoder(template or LabelTemplate(), order), Envelopes()
-    parts, names, states = [], [], []
+    encoder, envelopes = Encoder(LabelTemplate()), Envelopes()
     for path in sorted(place.glob("*.jsonl.gz")):
         gatherer = Gatherer()
         traces = [trace for _, batch in read_file(path, envelopes) for trace in gatherer.add(batch)]
         traces += list(gatherer.drain())
-        part = encoder.encode(traces)
-        parts.append(part)
-        names += [path.name] * part.traces
-        states.append(_states(part, path.name, by_file[path.name]))
-    kinds = {name: fault["type"] for fault in faults for name in fault["files"]}
+        events = encoder.encode(traces)
+        yield Minute(path.name, traces, events, _states(events, path.name, by_file[path.name]))
+
+
+def read(system: str) -> Traffic:
+    """Read all of *system*; see `minutes`."""
+    parts, names, states = [], [], []
+    for minute in minutes(system):
+        parts.append(minute.events)
+        names += [minute.name] * minute.events.traces
+        states.append(minute.state)
+    kinds = {name: fault["type"] for fault in _faults(system) for name in fault["files"]}
     return arrange(system, concatenate(parts), np.array(names), np.concatenate(states), kinds)
+
+
+def _faults(system: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder() / system / "faults.json").read_text())["faults"]
+    return found
 
 
 def _states(events: Events, name: str, faults: Sequence[dict[str, Any]]) -> Ints:
