@@ -210,6 +210,9 @@ def _injected(
         rows = np.isin(kind, kinds)
         if rows.any():
             figures.share[f"found {group}"] = {name: float(mark[rows].mean()) for name, mark in marked.items()}
+    new = np.isin(kind, STRUCTURAL) & marked[TREE]
+    if new.any():
+        figures.share["found structure, new"] = {name: float(mark[new].mean()) for name, mark in marked.items()}
     for group, kinds in (groups | {"": (*STRUCTURAL, "stall")}).items():
         rows = np.isin(kind, kinds) & marked[DETECTOR]
         if rows.any():

@@ -98,6 +98,7 @@ ROWS: Final = (
     Row("clean traces marked, among injected ones", {}, _mean("clean marked among injected"), most=True),
     *(Row(f"{kind}: found", _both(0.99, 0.95), _mean(f"found {kind}"), _FOUND) for kind in STRUCTURAL),
     Row("all five kinds together: found", _both(0.99, 0.95), _mean("found structure"), _FOUND),
+    Row("likewise, of trees that training did not show", {}, _mean("found structure, new"), _CLEAN),
     Row("stalls: found", _both(0.90, 0.75), _mean("found stall"), _FOUND),
     Row(
         "slowdowns of one span: found, to the best rule", _both(1.5, 1.5), _mean("found slowdown"), _FOUND, against=True

@@ -1,5 +1,6 @@
 """The harness itself: a detector that finds nothing, one that guesses, and plain rules as a detector; floors tell them apart."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import tiny_model
 from shop_day import day, held_out
 
+from benchmarks import report
 from benchmarks.targets import table
 from benchmarks.targets.candidate import Candidate, Model, Seen, in_time
 from benchmarks.targets.figures import COUNTS, DETECTOR, Figures, measure
@@ -206,3 +208,19 @@ def test_the_text_says_what_is_met_and_which_rule_is_better() -> None:
     document = table.document(lines)
     assert len(document) == len(lines) < len(ROWS)
     assert {"what", "value", "seeds", "target", "met", "rules"} == set(document[0])
+
+
+def test_what_was_measured_is_written_with_its_command_commit_and_machine(tmp_path) -> None:
+    figures = Figures()
+    figures.share["found stall"] = {DETECTOR: np.float64(0.5).item()}
+    figures.share["clean marked"] = {DETECTOR: 0.01}
+    lines = table.lines("online_boutique", [[figures]])
+    document = report.header("benchmarks.targets", ["--seeds", "1"])
+    document["online_boutique"] = table.document(lines)
+    report.write(
+        tmp_path / "results" / "targets", "A title", document, [table.text("online_boutique", lines), "Words."]
+    )
+    text = (tmp_path / "results" / "targets.txt").read_text()
+    assert text.startswith("A title\n\ncommand   python -m benchmarks.targets --seeds 1\ncommit")
+    assert text.endswith("Words.\n")
+    assert json.loads((tmp_path / "results" / "targets.json").read_text())["online_boutique"][-1]["met"] is False
