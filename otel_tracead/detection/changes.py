@@ -2,8 +2,8 @@
 
 A change concerns one or two services. Own work is its service's. A call's time is an edge's (PAPER: a client span tells of
 the edge caller to callee), so both of its ends are suspects until other evidence settles it. After calls that ended too
-early the callee of the last one is a suspect, unless its own calls went on as usual: then its caller gave up by itself;
-if its own calls changed too, what the caller did follows from it.
+early the callee of the last one is a suspect, unless that call did not fail and the callee's own calls went on as usual:
+then its caller gave up by itself. If the callee's own calls changed, what the caller did follows from it.
 """
 
 from collections import defaultdict
@@ -269,19 +269,20 @@ def _share_shift(hits: float, count: float, norm: Norm, norms: Norms) -> tuple[f
 
 def _settled(found: list[Change]) -> list[Change]:
     """Let either the caller or the callee answer for calls that ended too early, where the callee's own calls tell."""
-    strongest: dict[str, float] = {}
+    own_calls: dict[str, float] = {}
+    failing = set()
     for one in found:
-        makes_calls = one.instead_of is not None or one.comes is not None
-        if one.what is What.NEXT and len(one.suspects) == 1 and not one.callee and makes_calls:
-            z = abs(one.shift) / one.variance**0.5
-            strongest[one.service] = max(strongest.get(one.service, 0.0), z)
+        z = abs(one.shift) / one.variance**0.5
+        if one.what is What.FAILURE and one.shift > 0 and z >= _CHANGED:
+            failing.add((one.label, one.service, one.callee))
+        if one.what is What.NEXT and not one.callee and (one.comes, one.instead_of) != (None, None):
+            own_calls[one.service] = max(own_calls.get(one.service, 0.0), z)
 
     def settled(one: Change) -> Change:
-        if one.what is not What.NEXT or len(one.suspects) < 2 or one.suspects[1] != one.callee:
+        z = own_calls.get(one.callee)
+        gave_up = one.what is What.NEXT and one.comes is None and one.suspects[1:] == (one.callee,)
+        if not gave_up or z is None or (stem(one.after or ""), one.service, one.callee) in failing:
             return one
-        z = strongest.get(one.callee)
-        if z is None:
-            return one  # nobody knows what it does
         return replace(one, suspects=one.suspects[1:] if z >= _CHANGED else one.suspects[:1])
 
     return [settled(one) for one in found]

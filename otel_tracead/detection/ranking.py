@@ -14,6 +14,8 @@ null of Efron, 2004).
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import combinations
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -98,7 +100,8 @@ def rank(window: TrafficSums, norms: Norms) -> Ranking:
         for suspect in one.suspects:
             of_service.setdefault(suspect, []).append(one)
     support = {
-        service: _support(own, [strengths[one.place] for one in own]) for service, own in sorted(of_service.items())
+        service: _support(service, own, [strengths[one.place] for one in own])
+        for service, own in sorted(of_service.items())
     }
     instances = _instances(window, norms, found, {service for service, one in support.items() if one.score > 0}, drift)
     ranked = []
@@ -126,27 +129,50 @@ class _Support(NamedTuple):
     rest: float
 
 
-def _support(found: Sequence[Change], strengths: Sequence[float]) -> _Support:
-    times = [strength for one, strength in zip(found, strengths, strict=True) if one.is_time]
-    structure = [strength for one, strength in zip(found, strengths, strict=True) if not one.is_time]
-    # A slow process is slow in a share of all it does. A broken one may take one wrong turn only.
-    sums = [_share_of_all(times)] if times else []
+def _support(service: str, found: Sequence[Change], strengths: Sequence[float]) -> _Support:
+    parts: dict[_Part, list[float]] = defaultdict(list)
+    for one, strength in zip(found, strengths, strict=True):
+        parts[_part(service, one)].append(strength)
+    structure = parts.pop(_Part.STRUCTURE, [])
+    sums = []
+    if parts:
+        each = [_share_of_all(one) for one in parts.values()]
+        faults = [sum(some) for size in range(1, len(each) + 1) for some in combinations(each, size)]
+        sums.append(_mean(faults))
     if structure:
-        sums.append(float(logsumexp([_share_of_all(structure), _one_of_all(structure)])) - float(np.log(2.0)))
+        # A broken process may take one wrong turn only.
+        sums.append(_mean([_share_of_all(structure), _mean(structure)]))
     return _Support(
         score=sum(max(one, 0.0) for one in sums) / _DECADE, rest=sum(min(one, 0.0) for one in sums) / _DECADE
     )
 
 
+class _Part(Enum):
+    """What a service takes part in; a fault may touch each or not: a slow network the calls to it, and none of its work."""
+
+    OWN_WORK = auto()
+    CALLED = auto()
+    CALLING = auto()
+    STRUCTURE = auto()
+
+
+def _part(service: str, change: Change) -> _Part:
+    if not change.is_time:
+        return _Part.STRUCTURE
+    if change.what is What.OWN_WORK:
+        return _Part.OWN_WORK
+    return _Part.CALLING if change.service == service else _Part.CALLED
+
+
+def _mean(nats: Sequence[float]) -> float:
+    """Give the log of the mean of what *nats* are logs of: it is not known which of them holds."""
+    return float(logsumexp(nats) - np.log(len(nats)))
+
+
 def _share_of_all(strengths: Sequence[float]) -> float:
     """Give how much more likely the changes are if an unknown share of them comes from a fault, in nats."""
     mixed = np.logaddexp(np.log1p(-_SHARES)[:, None], np.log(_SHARES)[:, None] + np.asarray(strengths))
-    return float(logsumexp(mixed.sum(axis=1)) - np.log(len(_SHARES)))
-
-
-def _one_of_all(strengths: Sequence[float]) -> float:
-    """Give the same if a single one of them, nobody knows which, comes from a fault."""
-    return float(logsumexp(strengths) - np.log(len(strengths)))
+    return _mean(mixed.sum(axis=1).tolist())
 
 
 def _strengths(found: Sequence[Change], drift: float) -> list[float]:
@@ -197,7 +223,7 @@ def _instances(
     support: dict[tuple[str, str], _Support] = {}
     for process, seen in at.items():
         own = [one for one in seen if process[0] in one.suspects]
-        support[process] = _support(own, _strengths(own, drift))
+        support[process] = _support(process[0], own, _strengths(own, drift))
     nothing = _Support(0.0, -np.inf)
     return {
         service: tuple(sorted(own, key=lambda one: support.get((service, one), nothing), reverse=True))
