@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from otel_tracead.evaluation.experiments import INTERVAL_RULE, RANKS, By, Kind, Row, rule_at, rule_of
+from otel_tracead.evaluation.experiments import INTERVAL_RULE, RANKS, SPAN_SHARES, By, Kind, Row, rule_at, rule_of
 from otel_tracead.evaluation.tables import NOTHING, Spread, spread
 
 _OVER: Final = 0.90
 _MARGIN: Final = 0.16
+_BEARABLE: Final = 0.10  # of clean traces that are flagged; recall at a higher price says little
 _TRAINING_S: Final = 30 * 60.0
 _TRACE_MS: Final = 50.0
 _COMPARED_AT: Final = 0.01
@@ -22,7 +23,7 @@ class Verdict(StrEnum):
     HELD = "held"
     PARTLY = "held in part"
     FAILED = "did not hold"
-    UNKNOWN = "not measured"
+    OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +141,20 @@ def _structure(rows: Sequence[Row], model: str) -> Claim:
     said = "The multimodal LSTM finds over 90 % of structural anomalies (k = 1, 3, 5)."
     of_rule = {rule_of(k): _rows(rows, model, Kind.STRUCTURE, rule_of(k)) for k in RANKS}
     if not all(of_rule.values()):
-        return Claim(said, Verdict.UNKNOWN, NOTHING, "No label could be replaced: the traffic has too few.")
+        return Claim(said, Verdict.OPEN, NOTHING, "No label could be replaced: the traffic has too few.")
     strict = {rule: spread(row.strict for row in own) for rule, own in of_rule.items()}
-    held = [rule for rule, one in strict.items() if one.mean > _OVER]
+    traces = {rule: spread(row.clean_traces for row in own).mean for rule, own in of_rule.items()}
+    held = [rule for rule in of_rule if strict[rule].mean > _OVER and traces[rule] <= _BEARABLE]
     verdict = Verdict.HELD if len(held) == len(strict) else Verdict.PARTLY if held else Verdict.FAILED
     plain = min(row.found for own in of_rule.values() for row in own)
-    traces = ", ".join(
-        f"{percent(spread(row.clean_traces for row in own).mean)} at {rule}" for rule, own in of_rule.items()
-    )
+    flagged = ", ".join(f"{percent(share)} at {rule}" for rule, share in traces.items())
     return Claim(
         said,
         verdict,
         ", ".join(f"{rule}: {one.words(percent)}" for rule, one in strict.items()),
-        f"Counted strictly: found, and not flagged before the injection as well. Counted as the paper words it, it is "
-        f"{percent(plain)}, but by construction: the injected label is one that the model does not expect. Clean traces "
-        f"flagged all the same: {traces}.",
+        f"Clean traces flagged by the same rule: {flagged}; {' and '.join(held) or 'none'} can be lived with. Counted "
+        f"strictly: found, and not flagged before the injection too. Counted as the paper words it, it is {percent(plain)}, "
+        "but by construction: the injected label is one that the model does not expect.",
     )
 
 
@@ -162,19 +162,20 @@ def _time(rows: Sequence[Row], model: str) -> Claim:
     said = "The multimodal LSTM finds over 90 % of response-time anomalies at its 95 % interval."
     own = _rows(rows, model, Kind.TIME, INTERVAL_RULE)
     if not own:
-        return Claim(said, Verdict.UNKNOWN, NOTHING, "No response time could be prolonged: they are all 0.")
-    found = spread(row.found for row in own)
-    fixed = [(share, _rows(rows, model, Kind.TIME, rule_at(share))) for share in (0.05, 0.01)]
+        return Claim(said, Verdict.OPEN, NOTHING, "No response time could be prolonged: they are all 0.")
+    found, traces = spread(row.found for row in own), spread(row.clean_traces for row in own)
+    fixed = [(share, _rows(rows, model, Kind.TIME, rule_at(share))) for share in SPAN_SHARES]
     at_shares = ", ".join(
         f"{percent(spread(row.found for row in there).mean)} at {100 * share:g} %" for share, there in fixed if there
     )
+    over = found.mean > _OVER
     return Claim(
         said,
-        Verdict.HELD if found.mean > _OVER else Verdict.FAILED,
+        Verdict.HELD if over and traces.mean <= _BEARABLE else Verdict.PARTLY if over else Verdict.FAILED,
         found.words(percent),
         f"The same interval flags {percent(spread(row.clean_events for row in own).mean)} of clean spans and "
-        f"{percent(spread(row.clean_traces for row in own).mean)} of clean traces. With a threshold that flags a fixed "
-        f"share of clean spans instead, it finds {at_shares}.",
+        f"{percent(traces.mean)} of clean traces{', too many to live with' if traces.mean > _BEARABLE else ''}. With a "
+        f"threshold that flags a fixed share of clean spans instead, it finds {at_shares}.",
     )
 
 
@@ -182,15 +183,17 @@ def _margin(rows: Sequence[Row], cast: Cast) -> Claim:
     said = "At k = 1 the multimodal LSTM is 16 points better than the one for structure alone."
     difference = _difference(rows, cast.multimodal, cast.structure, Kind.STRUCTURE, rule_of(1))
     if math.isnan(difference.mean):
-        return Claim(said, Verdict.UNKNOWN, NOTHING, "One of the two was not measured.")
+        return Claim(said, Verdict.OPEN, NOTHING, "One of the two was not measured.")
     if difference.mean >= _MARGIN:
         verdict, words = Verdict.HELD, "Response times help to foresee the next label that much."
-    elif difference.low > 0:
+    elif difference.low > 0 and difference.mean >= _MARGIN / 2:
         verdict, words = Verdict.PARTLY, "It is better with every seed, but by less."
+    elif difference.low > 0:
+        verdict, words = Verdict.FAILED, "It is better with every seed, but by far less: labels foretell labels."
     else:
         verdict, words = (
             Verdict.FAILED,
-            "Response times hardly help to foresee the next label here: labels say it already.",
+            "Response times do not help to foresee the next label here: labels say it already.",
         )
     return Claim(said, verdict, difference.words(points), f"{words} Counted strictly, each seed against its own.")
 
@@ -198,11 +201,11 @@ def _margin(rows: Sequence[Row], cast: Cast) -> Claim:
 def _training(seconds_: Sequence[float], *, as_paper: bool) -> Claim:
     said = "Training takes 30 minutes (on a GTX 1060)."
     if not seconds_:
-        return Claim(said, Verdict.UNKNOWN, NOTHING, "It was not measured.")
+        return Claim(said, Verdict.OPEN, NOTHING, "It was not measured.")
     found = spread(seconds_)
     if not as_paper:
         words = "With fewer traces and epochs than the paper's, so this says nothing of its claim."
-        return Claim(said, Verdict.UNKNOWN, found.words(seconds), words)
+        return Claim(said, Verdict.OPEN, found.words(seconds), words)
     verdict = Verdict.HELD if found.high <= _TRAINING_S else Verdict.FAILED
     return Claim(said, verdict, found.words(seconds), "On one core of the machine named below, beside other trainings.")
 
@@ -210,7 +213,7 @@ def _training(seconds_: Sequence[float], *, as_paper: bool) -> Claim:
 def _speed(trace_ms: Sequence[float]) -> Claim:
     said = "A trace is judged in less than 50 ms."
     if not trace_ms:
-        return Claim(said, Verdict.UNKNOWN, NOTHING, "It was not measured.")
+        return Claim(said, Verdict.OPEN, NOTHING, "It was not measured.")
     found = spread(trace_ms)
     verdict = Verdict.HELD if found.high < _TRACE_MS else Verdict.FAILED
     return Claim(said, verdict, found.words(milliseconds), "One trace at a time, on one core; the median of some.")
@@ -221,16 +224,16 @@ def _against(rows: Sequence[Row], model: str, other: str, named: str, kind: Kind
     said = f"At {what} ({rule}) it is better than {named}."
     difference = _difference(rows, model, other, kind, rule)
     if math.isnan(difference.mean):
-        return Claim(said, Verdict.UNKNOWN, NOTHING, "One of the two was not measured.", paper)
+        return Claim(said, Verdict.OPEN, NOTHING, "One of the two was not measured.", paper)
     if difference.low > 0:
-        verdict = Verdict.HELD
-    elif difference.mean > 0:
-        verdict = Verdict.PARTLY
+        verdict, words = Verdict.HELD, "Better with every seed"
+    elif difference.high < 0:
+        verdict, words = Verdict.FAILED, "Worse with every seed"
     else:
-        verdict = Verdict.FAILED
+        verdict, words = Verdict.FAILED, "No difference on which the seeds agree"
     mine = spread(row.strict for row in _rows(rows, model, kind, rule)).words(percent)
     theirs = spread(row.strict for row in _rows(rows, other, kind, rule)).words(percent)
-    return Claim(said, verdict, difference.words(points), f"{mine} against {theirs}, counted strictly.", paper)
+    return Claim(said, verdict, difference.words(points), f"{words}: {mine} against {theirs}, counted strictly.", paper)
 
 
 def _difference(rows: Sequence[Row], model: str, other: str, kind: Kind, rule: str) -> Spread:

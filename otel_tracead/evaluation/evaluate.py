@@ -81,6 +81,8 @@ def _read(paths: Sequence[Path], template: LabelTemplate, progress: Progress) ->
 
 def _named(paths: Sequence[Path]) -> str:
     """Name traffic by the folder that its files have in common, or by its one file."""
-    folders = {path.parent for path in paths}
-    name = paths[0].name if len(paths) == 1 else paths[0].parent.resolve().name if len(folders) == 1 else ""
-    return f"{name} ({len(paths)} files)" if name and len(paths) > 1 else name or f"{len(paths)} files"
+    folder = paths[0].parent
+    if len(paths) == 1:
+        return paths[0].name
+    alike = all(path.parent == folder for path in paths)
+    return f"{folder.name or folder.resolve().name} ({len(paths)} files)" if alike else f"{len(paths)} files"

@@ -56,21 +56,27 @@ def by_rule(name: str, summaries: Sequence[Summary], look: dict[str, tuple[str, 
     """
     rules = list(dict.fromkeys(one.rule for one in summaries))
     models = [model for model in look if any(one.model == model for one in summaries)]
-    wide = 0.82 / max(len(models), 1)
+    groups = {rule: {one.model: one for one in summaries if one.rule == rule} for rule in rules}
+    wide = 0.84 / max((len(group) for group in groups.values()), default=1)
+
+    def place(rule: str, model: str) -> float:
+        """Give where the bar of a model stands: side by side around the middle of its group."""
+        group = [one for one in models if one in groups[rule]]
+        return rules.index(rule) + (group.index(model) - (len(group) - 1) / 2) * wide
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for place, model in enumerate(models):
-            own = [one for one in summaries if one.model == model]
-            spreads: list[Spread] = [getattr(one, value) for one in own]
-            x = [rules.index(one.rule) + (place - (len(models) - 1) / 2) * wide for one in own]
+        for model in models:
+            of = [rule for rule in rules if model in groups[rule]]
+            spreads: list[Spread] = [getattr(groups[rule][model], value) for rule in of]
+            x = [place(rule, model) for rule in of]
             means = [one.mean for one in spreads]
             whiskers = [[one.mean - one.low for one in spreads], [one.high - one.mean for one in spreads]]
             axes.bar(x, means, 0.92 * wide, color=look[model][0], label=model)
             axes.errorbar(x, means, whiskers, fmt="none", ecolor=_NEUTRAL, elinewidth=1.2, capsize=2)
-            for at, mean in zip(x, means, strict=True):
+            for at, one in zip(x, spreads, strict=True):
                 axes.annotate(
-                    f"{100 * mean:.0f}", (at, 0.0), (0, 3), textcoords="offset points", ha="center", color="#ffffff"
+                    _figure(one.mean), (at, one.high), (0, 3), textcoords="offset points", ha="center", fontsize=8.0
                 )
         axes.set_xticks(range(len(rules)), rules)
         axes.grid(visible=False, axis="x")
@@ -127,12 +133,19 @@ def by_place(name: str, summaries: Sequence[Summary], look: dict[str, tuple[str,
     return _svg(name, (max(8.4, 3.4 * len(rules)), 3.9), draw)
 
 
+def _figure(share: float) -> str:
+    """Write a share in as few signs as fit on a bar."""
+    value = 100 * share
+    return f"{value:.1f}" if 0 < value < 10 or 99 < value < 100 else f"{value:.0f}"
+
+
 def _place(summary: Summary) -> int:
     return summary.at
 
 
 def _share(axes: Axes, what: str) -> None:
-    axes.set_ylim(0.0, 1.02)
+    axes.set_ylim(0.0, 1.05)
+    axes.set_yticks([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylabel(what)
 

@@ -12,7 +12,7 @@ from otel_tracead.evaluation.tables import NOTHING, Listing, Summary, Table
 from otel_tracead.reports import rendering
 from otel_tracead.training.paper.cross_validation import Validated
 
-_CHIPS: Final = {Verdict.HELD: "held", Verdict.PARTLY: "partly", Verdict.FAILED: "failed", Verdict.UNKNOWN: ""}
+_CHIPS: Final = {Verdict.HELD: "held", Verdict.PARTLY: "partly", Verdict.FAILED: "failed", Verdict.OPEN: ""}
 _TIME_RULES: Final = (INTERVAL_RULE, rule_at(0.01))
 
 METHOD: Final = (

@@ -141,13 +141,15 @@ def run(events: Events, plan: Plan, traffic: str, provenance: Iterable[tuple[str
         raise InputError(
             "--input: no anomaly could be injected into these traces: every label is expected and takes 0 ms"
         )
+    costs = [cost for one in done for cost in one.costs]
     names = [design.name for design in DESIGNS]
-    rows.sort(key=lambda row: names.index(row.model) if row.model in names else len(names))
+    for records in (rows, costs):
+        records.sort(key=lambda one: names.index(one.model) if one.model in names else len(names))
     recipe = plan.recipe
     return Study(
         traffic=traffic,
         rows=tuple(rows),
-        costs=tuple(cost for one in done for cost in one.costs),
+        costs=tuple(costs),
         cast=CAST,
         setting=(
             *provenance,

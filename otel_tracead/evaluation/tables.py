@@ -30,7 +30,12 @@ class Spread:
         if math.isnan(self.mean):
             return NOTHING
         mean, low, high = write(self.mean), write(self.low), write(self.high)
-        return mean if low == high else f"{mean} ({low} to {high})"
+        if low == high:
+            return mean
+        unit = mean.lstrip("+-.0123456789")
+        if low.endswith(unit) and high.endswith(unit):
+            low, high = low.removesuffix(unit), high.removesuffix(unit)
+        return f"{mean} ({low} to {high})"
 
 
 @dataclass(frozen=True, slots=True)

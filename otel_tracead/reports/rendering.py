@@ -1,5 +1,6 @@
 """Templates become a page: everything that comes from outside is escaped, and the page may load and run nothing."""
 
+import re
 from functools import cache
 from typing import Any
 
@@ -44,6 +45,11 @@ def one_in(score: float) -> str:
     return f"1 in {count(float(f'{10.0 ** min(score, 9.0):.2g}'))}"
 
 
+def unbroken(words: str) -> str:
+    """Keep figures on one line with their units and names: `93.9 %`, `k = 1`."""
+    return re.sub(r"(?<=\d) (?=%|ms\b|s\b|min\b|points\b)| (?==)|(?<==) ", "\u00a0", words)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -53,5 +59,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, milliseconds=milliseconds, count=count, one_in=one_in)
+    environment.filters.update(
+        percent=percent, milliseconds=milliseconds, count=count, one_in=one_in, unbroken=unbroken
+    )
     return environment

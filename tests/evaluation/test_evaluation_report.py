@@ -35,7 +35,7 @@ def study() -> Study:
         Constant(),
     )
     for seed in range(2):
-        clean = traffic(300, seed)
+        clean = traffic(300, seed, slip=0.002)
         for model in models:
             rows += measure(model, clean, np.arange(1, LABELS + 1), seed)
     costs = [Cost(model.name, seed, 100.0 + seed, 2.5) for model in models for seed in range(2)]
@@ -53,6 +53,13 @@ def row(model: str, seed: int, strict: float, rule: str = rule_of(1)) -> Row:
     return Row(model, seed, Kind.STRUCTURE, rule, By.ALL, 0, 100, 1.0, strict, 1.0 - strict, 0.5)
 
 
+def test_a_spread_says_its_unit_once_where_it_has_one() -> None:
+    assert tables.Spread(90.0, 60.0, 150.0).words(claims.seconds) == "90 s (60 s to 2.5 min)"
+    assert tables.Spread(0.5, 0.4, 1.0).words(claims.percent) == "50.0 % (40.0 to 100)"
+    assert tables.Spread(0.2, -0.1, 0.3).words(claims.points) == "+20.0 points (-10.0 to +30.0)"
+    assert tables.Spread(0.2, 0.2, 0.2).words(claims.percent) == "20.0 %"
+
+
 def margin(*pairs: tuple[float, float]) -> Verdict:
     rows = [row("knows both", seed, both) for seed, (both, _) in enumerate(pairs)]
     rows += [row("knows labels", seed, alone) for seed, (_, alone) in enumerate(pairs)]
@@ -65,18 +72,19 @@ def test_seeds_become_mean_and_spread() -> None:
     assert (found.seeds, found.injected) == (2, 200)
     assert found.strict.mean == pytest.approx(0.6)
     assert (found.strict.low, found.strict.high) == (0.5, 0.7)
-    assert found.strict.words(claims.percent) == "60.0 % (50.0 % to 70.0 %)"
+    assert found.strict.words(claims.percent) == "60.0 % (50.0 to 70.0)"
     assert tables.spread([math.nan]).words(claims.percent) == tables.NOTHING
 
 
 def test_a_margin_is_judged_seed_by_seed() -> None:
     assert margin((0.9, 0.7), (0.9, 0.7)) is Verdict.HELD
-    assert margin((0.9, 0.85), (0.8, 0.75)) is Verdict.PARTLY
-    assert margin((0.9, 0.85), (0.7, 0.75)) is Verdict.FAILED
+    assert margin((0.9, 0.8), (0.8, 0.7)) is Verdict.PARTLY
+    assert margin((0.9, 0.89), (0.8, 0.79)) is Verdict.FAILED
+    assert margin((0.99, 0.8), (0.7, 0.75)) is Verdict.FAILED
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
-    assert {claim.verdict for claim in claims.judge([], [], CAST)} == {Verdict.UNKNOWN}
+    assert {claim.verdict for claim in claims.judge([], [], CAST)} == {Verdict.OPEN}
 
 
 def test_slow_models_fail_their_claims() -> None:
@@ -86,7 +94,9 @@ def test_slow_models_fail_their_claims() -> None:
 
 def test_a_knowing_model_holds_and_a_random_one_does_not(study) -> None:
     said = {claim.said: claim.verdict for claim in claims.judge(study.rows, study.costs, CAST)}
-    assert list(said.values()).count(Verdict.HELD) >= 7
+    assert list(said.values()).count(Verdict.HELD) >= 6
+    structure = next(verdict for words, verdict in said.items() if "structural" in words)
+    assert structure is Verdict.PARTLY, "its second guess is the end of the trace: k = 1 flags every clean one"
     swapped = Cast("dense", "knows labels", "knows both", "knows both", "knows both")
     turned = [claim.verdict for claim in claims.judge(study.rows, [], swapped)]
     assert Verdict.HELD not in turned
