@@ -221,7 +221,7 @@ def _speed(trace_ms: Sequence[float]) -> Claim:
 
 def _against(rows: Sequence[Row], model: str, other: str, named: str, kind: Kind, rule: str, paper: bool) -> Claim:
     what = "structure" if kind is Kind.STRUCTURE else "response time"
-    said = f"At {what} ({rule}) it is better than {named}."
+    said = f"The multimodal LSTM is better than {named} at {what} ({rule})."
     difference = _difference(rows, model, other, kind, rule)
     if math.isnan(difference.mean):
         return Claim(said, Verdict.OPEN, NOTHING, "One of the two was not measured.", paper)
