@@ -14,7 +14,7 @@ from otel_tracead.traces.windows import Windows
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-_FEWEST: Final = 10  # errors of a label for a Gaussian of its own
+_FEWEST: Final = 10  # times of a label for a range, and errors for a Gaussian, of its own
 _RESOLUTION_MS: Final = 1e-3  # of the times that spans carry
 _LEAST_SPREAD: Final = 1e-9
 
@@ -41,7 +41,11 @@ class MinMax:
 
 
 def learn_min_max(windows: Windows, labels: int) -> MinMax:
-    """Measure the scale of each label's times in *windows*."""
+    """Measure the scale of each label's times in *windows*.
+
+    Few times, or equal ones, say little of how far times of their label lie apart: there the range is at least as wide as
+    the longest of them. The paper has no such labels: all of its come more than 1,000 times.
+    """
     inside = windows.inside
     label, time_ms = windows.label[inside], windows.time_ms[inside]
     low, high = np.full(labels, np.inf), np.full(labels, -np.inf)
@@ -50,7 +54,8 @@ def learn_min_max(windows: Windows, labels: int) -> MinMax:
     unseen = ~np.isfinite(low)
     low[unseen], high[unseen] = time_ms.min(initial=np.inf), time_ms.max(initial=-np.inf)
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 1.0)
-    return MinMax(low, np.maximum(high - low, _RESOLUTION_MS))
+    unsure = (np.bincount(label, minlength=labels) < _FEWEST) | (high == low)
+    return MinMax(low, np.maximum(np.where(unsure, high, high - low), _RESOLUTION_MS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,15 @@ def test_equal_times_are_no_division_by_zero(time_ms):
     assert np.isfinite(none.scale(np.array([time_ms]), np.array([1]))).all()
 
 
+def test_few_times_are_no_narrow_range():
+    windows = random_windows(3, 4)
+    windows = replace(windows, time_ms=np.where(windows.inside, 10.0 + 0.01 * (windows.label == 1), 0.0))
+    one = windows.take(np.zeros(1, np.int64))
+    scale = learn_min_max(replace(one, label=np.where(one.inside, 1 + np.arange(20) % 3, 0)), 4)
+    assert (scale.range_ms[1:] >= 10.0).all()
+    assert scale.scale(np.array([20.0]), np.array([2]))[0] == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_gaussian_by_label():
     random = np.random.default_rng(0)
     label = np.repeat([1, 2, 3], [5000, 5000, 4])

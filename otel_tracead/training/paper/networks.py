@@ -29,11 +29,15 @@ class _Lstm(nn.LSTM):
     """An LSTM layer with its steps written out and labels as a gather: half the time of PyTorch's own on one core.
 
     The numbers and the names of its weights are those of `nn.LSTM` on one-hot labels, with what else it reads behind them.
+    Not so the weights that labels begin with: one input in hundreds is on, and PyTorch's small numbers, meant for a sum
+    over all, keep a network of labels alone from learning for thousands of steps.
     """
 
     def __init__(self, width: int, units: int, labels: int = 0) -> None:
         super().__init__(labels + width, units)
         self.labels = labels
+        if labels:
+            nn.init.normal_(self.weight_ih_l0.data[:, :labels])
 
     def forward(self, x: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """Read `x` `[batch, time, width]` and labels `[batch, time]`, either may be missing; gives `[batch, time, units]`."""
