@@ -9,12 +9,13 @@ import numpy as np
 
 from otel_tracead.artifact import folder
 from otel_tracead.artifact.manifest import SCHEMA_VERSION, Labels, Manifest, Network, ReportCard
+from otel_tracead.artifact.paper import learn_min_max
 from otel_tracead.detection.window_network import STRUCTURE, TIME
-from otel_tracead.evaluation.sequence_models import Windows
 from otel_tracead.traces.encoding import Encoder, Events
 from otel_tracead.traces.labels import PAPER_TEMPLATE, LabelTemplate
 from otel_tracead.traces.sequences import Order
 from otel_tracead.traces.trace import Trace
+from otel_tracead.traces.windows import Windows, cut, learn_dictionary
 from otel_tracead.training.paper.architecture import DENSE, Join, Layers, Modality, WindowArchitecture
 from otel_tracead.training.paper.graph import build
 from otel_tracead.training.paper.learning import LearnedPaper, calibrate
@@ -87,8 +88,6 @@ def encoded(traces: list[Trace]) -> Events:
 
 def learned(events: Events, *, seed: int = 0, **shape: object) -> LearnedPaper:
     """Learn everything but the weights."""
-    from otel_tracead.artifact.paper import learn_min_max
-    from otel_tracead.traces.windows import cut, learn_dictionary
 
     dictionary = learn_dictionary(events, max_labels=100, min_count=1)
     architecture = WindowArchitecture(

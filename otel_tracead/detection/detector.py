@@ -14,7 +14,8 @@ from otel_tracead.detection import paper
 from otel_tracead.detection.attribution import Attribution
 from otel_tracead.detection.evidence import Judged
 from otel_tracead.detection.rules import DetectionSettings, Rules
-from otel_tracead.detection.scorer import Provider, Scorer
+from otel_tracead.detection.scorer import Scorer
+from otel_tracead.detection.session import Provider
 from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, Detector, ModelInfo, SpanVerdict, TraceVerdict
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.dictionary import Dictionary

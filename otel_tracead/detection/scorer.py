@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from otel_tracead.detection.session import Provider, Run, Session
 
-__all__ = ["DETAILS", "SURPRISES", "Details", "Provider", "Scorer", "Surprise"]
-
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]

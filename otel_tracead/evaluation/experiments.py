@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from otel_tracead.evaluation.sequence_models import Forecast, SequenceModel, Windows
+from otel_tracead.evaluation.sequence_models import Forecast, SequenceModel
+from otel_tracead.traces.windows import Windows
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from otel_tracead.traces.windows import Windows
 
-__all__ = ["TOP", "Forecast", "SequenceModel", "Windows"]
-
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 

@@ -14,10 +14,10 @@ from otel_tracead.evaluation.experiments import Row, measure
 from otel_tracead.evaluation.references import NGram, TimeQuantile
 from otel_tracead.evaluation.report import Study
 from otel_tracead.evaluation.selection import divide, draw
-from otel_tracead.evaluation.sequence_models import SequenceModel, Windows
+from otel_tracead.evaluation.sequence_models import SequenceModel
 from otel_tracead.traces.dictionary import RARE_ID
 from otel_tracead.traces.encoding import Events
-from otel_tracead.traces.windows import EACH
+from otel_tracead.traces.windows import EACH, Windows
 from otel_tracead.training.paper.architecture import Join, WindowArchitecture
 from otel_tracead.training.paper.cross_validation import Candidate, cross_validate
 from otel_tracead.training.paper.models import DESIGNS, Design, train_model

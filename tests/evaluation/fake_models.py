@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from otel_tracead.evaluation.sequence_models import Forecast, Windows
+from otel_tracead.evaluation.sequence_models import Forecast
+from otel_tracead.traces.windows import Windows
 
 T, LABELS = 20, 12
 

@@ -20,7 +20,7 @@ from otel_tracead.evaluation.experiments import (
     rule_at,
     rule_of,
 )
-from otel_tracead.evaluation.sequence_models import Windows
+from otel_tracead.traces.windows import Windows
 
 KNOWN = np.arange(1, LABELS + 1)
 

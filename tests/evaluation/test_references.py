@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from paper_model import random_windows
 
 from otel_tracead.evaluation.references import NGram, TimeQuantile
-from otel_tracead.evaluation.sequence_models import Windows
-from otel_tracead.traces.windows import LENGTH
+from otel_tracead.traces.windows import LENGTH, Windows
 
 
 def windows_of(*traces: list[int], time_ms: list[list[float]] | None = None) -> Windows:
