@@ -52,9 +52,10 @@ def fit(
     recipe: WindowRecipe,
     progress: Progress = lambda _share: None,
 ) -> FittedNetwork:
-    """Fit a network to *windows*; deterministic for a seed and an input."""
+    """Fit a network to *windows*; on the CPU deterministic for a seed and an input."""
     torch.manual_seed(recipe.seed)
-    torch.use_deterministic_algorithms(mode=True)
+    # CUDA has no such form of a cumulative sum, and wants an environment variable for the products.
+    torch.use_deterministic_algorithms(mode=True, warn_only=recipe.device != "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # as in `otel_tracead.training.fit`, like the next two
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
