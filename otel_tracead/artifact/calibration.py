@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from otel_tracead.artifact.arrays import Arrays, pack, tail_problems
 from otel_tracead.artifact.call_paths import PAIR_COLUMNS, PLACE_COLUMNS, TOTALS, CallPaths
+from otel_tracead.artifact.place_norms import PlaceNorms
 from otel_tracead.artifact.tails import Tails
 from otel_tracead.artifact.traffic_norms import COLUMNS, STEP_COLUMNS, TrafficNorms
 from otel_tracead.errors import ArtifactError
@@ -15,8 +16,11 @@ from otel_tracead.errors import ArtifactError
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-CHANNELS: Final = ("label", "step", "time", "service")
-"""Kinds of evidence: the network's surprise at a label, a new step, a long own work, a slow service."""
+CHANNELS: Final = ("label", "step", "time", "place")
+"""Kinds of evidence: the network's surprise at a label, a new step, a long own work, a place that is slow for everybody."""
+
+SHARES: Final = (0.05, 1.0, 0.7, 0.3)
+"""How much of the budget for false positives each channel may use, by what it finds: measured, see docs/method.md."""
 
 _FARTHEST_BACK: Final = 64
 
@@ -27,7 +31,8 @@ class Calibration:
 
     Attributes:
         center: median of log10(1 + own work in µs) of each label `[labels]`, and
-        scale: its spread (robust standard deviation) `[labels]`.
+        scale: its spread (robust standard deviation) `[labels]`, and
+        usual: a low quantile of it, to see drift by (`otel_tracead.detection.drift`); inf where it is unknown `[labels]`.
         typical_us: typical duration of a trace by its first label `[labels]`; index 0 for any other.
         time_tails: of the network's time surprise, one row a label.
         channel_tails: of the strongest evidence of a trace, one row a channel.
@@ -37,12 +42,14 @@ class Calibration:
         contexts: likewise, and
         counts: likewise, and
         transitions: likewise.
+        places: what is usual at the places that a trace comes to.
         paths: the call trees; empty in a model that was trained before they were learned.
         norms: what `rank` compares a window with; empty likewise.
     """
 
     center: Floats
     scale: Floats
+    usual: Floats
     typical_us: Floats
     time_tails: Tails
     channel_tails: Tails
@@ -52,8 +59,16 @@ class Calibration:
     contexts: npt.NDArray[np.uint64]
     counts: Ints
     transitions: Ints
+    places: PlaceNorms
     paths: CallPaths = field(default_factory=CallPaths)
     norms: TrafficNorms = field(default_factory=TrafficNorms)
+
+    def decades(self, x: Floats, channel: int) -> Floats:
+        """Give how strong evidence of a *channel* is, in decades `[n]`.
+
+        It is -log10 of the share of normal traces with as much, less what the channel's share of the budget costs it.
+        """
+        return np.asarray(np.maximum(self.channel_tails.strength(x, channel) + np.log10(SHARES[channel]), 0.0))
 
     def dump(self) -> bytes:
         """Encode as `.npz`, the same bytes for the same numbers."""
@@ -61,6 +76,7 @@ class Calibration:
             {
                 "center": self.center,
                 "scale": self.scale,
+                "usual": self.usual,
                 "typical_us": self.typical_us,
                 "time_knots": self.time_tails.knots,
                 "time_slope": self.time_tails.slope,
@@ -73,6 +89,7 @@ class Calibration:
                 "contexts": self.contexts,
                 "counts": self.counts,
                 "transitions": self.transitions,
+                **self.places.arrays(),
                 "path_places": self.paths.places,
                 "path_pairs": self.paths.pairs,
                 "path_totals": self.paths.totals,
@@ -94,6 +111,7 @@ def load(content: bytes, labels: int) -> Calibration:
     loaded = Calibration(
         center=take("center", labels),
         scale=take("scale", labels),
+        usual=take("usual", labels),
         typical_us=take("typical_us", labels),
         time_tails=tails("time", labels),
         channel_tails=tails("channel", len(CHANNELS)),
@@ -103,6 +121,12 @@ def load(content: bytes, labels: int) -> Calibration:
         contexts=contexts,
         counts=take("counts", len(contexts), kind="i"),
         transitions=transitions,
+        places=PlaceNorms(
+            take("place_of_label", labels, kind="i"),
+            take("place_mean", None),
+            take("place_spread", arrays.rows("place_mean")),
+            take("place_day", arrays.rows("place_mean")),
+        ),
         paths=CallPaths(
             take("path_places", None, PLACE_COLUMNS, kind="i"),
             take("path_pairs", None, PAIR_COLUMNS, kind="i"),
@@ -119,7 +143,8 @@ def load(content: bytes, labels: int) -> Calibration:
         if "norm_times" in arrays
         else TrafficNorms(),
     )
-    problems = _problems(loaded, labels) | loaded.paths.problems(labels) | loaded.norms.problems()
+    problems = _problems(loaded, labels) | loaded.places.problems() | loaded.paths.problems(labels)
+    problems |= loaded.norms.problems()
     for problem, found in problems.items():
         if found:
             raise ArtifactError(f"calibration.npz: {problem}")
@@ -133,6 +158,7 @@ def _problems(loaded: Calibration, labels: int) -> dict[str, bool]:
     return {
         "a label's typical time is no finite number": not np.isfinite((loaded.center, loaded.typical_us)).all(),
         "a label's spread is no positive number": not (np.isfinite(loaded.scale) & (loaded.scale > 0)).all(),
+        "a label's usual time is no number from 0 on": not (loaded.usual >= 0).all(),
         **tail_problems(tails),
         "a caller looks back at no calls, or at too many": bool(
             ((loaded.order < 1) | (loaded.order > _FARTHEST_BACK)).any()

@@ -5,12 +5,14 @@ ten, 2 one in a hundred. Between measured quantiles it is interpolated; beyond t
 the mean excess (an exponential tail), at most three decades further.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 STEP: Final = 0.25
@@ -106,14 +108,34 @@ def single(x: Floats) -> Tails:
     return Tails(knots[None], np.array([slope]))
 
 
-def by_group(x: Floats, group: npt.NDArray[np.int64], groups: int, *, fewest: int) -> Tails:
-    """Measure one row a group; a group with fewer than *fewest* cases gets the row of all cases together."""
+def by_group(x: Floats, group: Ints, groups: int, *, fewest: int, wider: Ints | None = None) -> Tails:
+    """Measure one row a group.
+
+    A group with fewer than *fewest* cases gets the row of all cases of its wider group, or of all cases where these are few, too.
+
+    Args:
+        x: the statistic of each case `[n]`.
+        group: of each case `[n]`.
+        groups: how many there are.
+        fewest: cases that a row of its own takes.
+        wider: the wider group of each group, -1 = none `[groups]`.
+    """
     everything, slope = measure(x)
     knots = np.tile(everything, (groups, 1))
     slopes = np.full(groups, slope)
-    order = np.argsort(group, kind="stable")
-    bounds = np.searchsorted(group[order], np.arange(groups + 1))
-    for index in range(groups):
-        if bounds[index + 1] - bounds[index] >= fewest:
-            knots[index], slopes[index] = measure(x[order[bounds[index] : bounds[index + 1]]])
+    if wider is not None:
+        for index, own in _grouped(x, wider[group]):
+            if index >= 0 and len(own) >= fewest:
+                members = wider == index
+                knots[members], slopes[members] = measure(own)
+    for index, own in _grouped(x, group):
+        if len(own) >= fewest:
+            knots[index], slopes[index] = measure(own)
     return Tails(knots, slopes)
+
+
+def _grouped(x: Floats, group: Ints) -> Iterator[tuple[int, Floats]]:
+    order = np.argsort(group, kind="stable")
+    names, begins = np.unique(group[order], return_index=True)
+    for name, part in zip(names.tolist(), np.split(order, begins[1:]), strict=len(x) > 0):
+        yield name, x[part]

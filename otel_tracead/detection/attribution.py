@@ -7,18 +7,27 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
-from otel_tracead.detection.evidence import LABEL, SCALE_FLOOR, SERVICE, STEP, TIME, Judged
+from otel_tracead.detection import mixture
+from otel_tracead.detection.evidence import (
+    LABEL,
+    PLACE,
+    SCALE_FLOOR,
+    STEP,
+    TIME,
+    Judged,
+    from_scaled,
+    long_time,
+    typical_trace,
+)
 from otel_tracead.detection.explanation import (
     StructuralMark,
     Transitions,
     blame_steps,
     bound,
-    mixture_median,
-    mixture_surprise,
     names,
 )
 from otel_tracead.detection.rules import Rules
-from otel_tracead.detection.scorer import Details, Scorer
+from otel_tracead.detection.scorer import LONG, Details, Scorer
 from otel_tracead.detection.verdicts import AnomalyType, Level, SpanVerdict
 from otel_tracead.traces.dictionary import END_ID, Dictionary
 from otel_tracead.traces.labels import is_failure
@@ -29,7 +38,7 @@ Floats = npt.NDArray[np.float64]
 _HIGH: Final = 1.0
 """Decades above the threshold from which on a level is high (contract, section 3)."""
 _BELOW: Final = 1.0 - 1e-9
-_MOST_DECADES: Final = 15.0  # of microseconds: thirty years
+_LONGEST: Final = 1e4  # on any label's scale
 
 
 @dataclass(slots=True)
@@ -113,7 +122,7 @@ class Attribution:
         strongest = [
             max(
                 structural if row in marks.rules or row in marks.network else 0.0,
-                float(strengths[[TIME, SERVICE], row].max()) if row in marks.slow else 0.0,
+                float(strengths[[TIME, PLACE], row].max()) if row in marks.slow else 0.0,
             )
             for row in rows
         ]
@@ -135,7 +144,7 @@ class Attribution:
                 if position == last - first:
                     missing.extend(names(tuple(details.top[position][:1].tolist()), self._dictionary, END_ID))
             if row in marks.slow and details is not None:
-                values |= self._times(judged, first + row, details.mixture[row], marks.slow[row])
+                values |= self._times(judged, first, first + row, details.mixture[row], marks.slow[row])
             span = int(judged.events.span[first + row])
             spans[span] = SpanVerdict(anomalous=True, type=kind, score=score, level=self.level(score), **values)  # type: ignore[arg-type]
         return Explained(spans, tuple(dict.fromkeys(missing)))
@@ -144,14 +153,14 @@ class Attribution:
         """Give the strength of each event of a trace by channel, in the channel's decades `[channels, n]`."""
         first, last = judged.events.offsets[trace : trace + 2].tolist()
         rows = slice(first, last)
-        tails, found = self._calibration.channel_tails, judged.evidence
+        decades, found = self._calibration.decades, judged.evidence
         strengths = np.zeros((len(CHANNELS), last - first))
-        for channel, values in ((LABEL, found.label), (TIME, found.time), (SERVICE, found.service)):
-            strengths[channel] = tails.strength(values[rows], channel)
+        for channel, values in ((LABEL, found.label), (TIME, found.time), (PLACE, found.place)):
+            strengths[channel] = decades(values[rows], channel)
         ours = found.steps.of(trace, first, last)
         ours = ours[found.new[ours]]
         to = np.where(found.steps.event[ours] >= 0, found.steps.event[ours], found.steps.caller[ours])
-        np.maximum.at(strengths[STEP], to[to >= 0] - first, tails.strength(found.step[ours[to >= 0]], STEP))
+        np.maximum.at(strengths[STEP], to[to >= 0] - first, decades(found.step[ours[to >= 0]], STEP))
         return strengths
 
     def _marks(self, judged: Judged, trace: int, strengths: Floats) -> _Marks:
@@ -172,10 +181,10 @@ class Attribution:
             # The end of a trace is no span: the last one stands for it, unless it is to blame itself.
             rows = {min(position, last - first - 1): position for position in np.flatnonzero(positions)[::-1].tolist()}
             return {}, rows
-        tails = self._calibration.channel_tails
+        decades = self._calibration.decades
         ours = found.steps.of(trace, first, last)
         ours = ours[found.new[ours]]
-        strong = ours[tails.strength(found.step[ours], STEP) >= wanted]
+        strong = ours[decades(found.step[ours], STEP) >= wanted]
         if len(strong):
             columns = (found.steps.caller, found.steps.before, found.steps.event)
             new = np.stack([np.maximum(column[strong] - first, -1) for column in columns], axis=1).tolist()
@@ -191,7 +200,7 @@ class Attribution:
         over = np.flatnonzero(strengths[LABEL] >= wanted)
         if len(over):
             return {}, {int(over[0]): int(over[0])}
-        ending = float(tails.strength(found.ending[trace : trace + 1], LABEL)[0])
+        ending = float(decades(found.ending[trace : trace + 1], LABEL)[0])
         return {}, {last - first - 1: last - first} if ending >= wanted else {}
 
     def _slow_rows(self, judged: Judged, trace: int, strengths: Floats, wanted: float) -> dict[int, int]:
@@ -200,12 +209,12 @@ class Attribution:
         if self._rules.confidence is not None:
             return dict.fromkeys(np.flatnonzero(self._rules.long(judged, trace, trace + 1)).tolist(), TIME)
         slow = dict.fromkeys(np.flatnonzero(strengths[TIME] >= wanted).tolist(), TIME)
-        service = judged.events.service[first:last]
+        place = judged.evidence.place_of[first:last]
         tail = judged.evidence.tail[first:last]
-        for one in np.unique(service[strengths[SERVICE] >= wanted]).tolist():
-            members = np.flatnonzero(service == one)
+        for one in np.unique(place[strengths[PLACE] >= wanted]).tolist():
+            members = np.flatnonzero(place == one)
             if not any(row in slow for row in members.tolist()):
-                slow[int(members[np.argmax(tail[members])])] = SERVICE
+                slow[int(members[np.argmax(tail[members])])] = PLACE
         return slow
 
     def _by_rules(self, judged: Judged, row: int, mark: StructuralMark) -> dict[str, object]:
@@ -226,27 +235,34 @@ class Attribution:
             "expected": names(tuple(details.top[position].tolist()), self._dictionary),
         }
 
-    def _times(self, judged: Judged, row: int, mixture: npt.NDArray[np.float32], channel: int) -> dict[str, object]:
-        """Give what was expected of a span's response time, and the bound that it crossed, both in milliseconds."""
-        events, calibration = judged.events, self._calibration
-        label = int(judged.known.label[row])
+    def _times(
+        self, judged: Judged, first: int, row: int, predicted: npt.NDArray[np.float32], channel: int
+    ) -> dict[str, object]:
+        """Give what was expected of the response time of the span in *row*, whose trace begins at *first*, and the bound.
+
+        Both in milliseconds.
+        """
+        events, known, calibration = judged.events, judged.known, self._calibration
+        label = int(known.label[row])
         center, scale = float(calibration.center[label]), max(float(calibration.scale[label]), SCALE_FLOOR)
-        own = float(events.self_us[row])
-        covered = float(events.duration_us[row]) - own
-        expected = min(max(10.0 ** min(center + scale * mixture_median(mixture), _MOST_DECADES) - 1.0, 0.0), own)
-        usual = min(10.0 ** min(center, _MOST_DECADES) - 1.0, own)
-        # As `impact` weighs an excess, with the weight that this span's own was given.
-        weight = 10.0 ** (judged.evidence.time[row] / max(float(judged.evidence.tail[row]), 1e-12)) - 1.0
+        # Told as of today, so with the drift; worked out as in training, so without it.
+        own, drifted = float(known.own_us[row]), 10.0 ** float(known.shift[row])
+        raw = float(events.self_us[row])
+        covered = float(events.duration_us[row]) - raw
+        here = known.label[row : row + 1]
+        expected = min(float(from_scaled(np.array([mixture.median(predicted)]), here, calibration)[0]), own)
+        long = mixture.exceeded_by(predicted[None], LONG, np.array([_LONGEST]))
+        long_us = from_scaled(long, here, calibration)
+        typical = typical_trace(known.label[first : first + 1], calibration)
 
         def strength(own_us: Floats) -> Floats:
-            surprise = mixture_surprise(mixture, (np.log10(1.0 + own_us) - center) / scale)
             if self._rules.confidence is not None:
+                surprise = mixture.surprise(predicted, (np.log10(1.0 + own_us) - center) / scale)
                 return np.where(surprise > self._rules.longest_nats, self._rules.wanted, 0.0)
-            tail = calibration.time_tails.strength(surprise, label)
-            share = np.clip((own_us - usual) / max(own - usual, 1e-9), 0.0, 1.0)
-            return calibration.channel_tails.strength(tail * np.log10(1.0 + weight * share), TIME)
+            return calibration.decades(long_time(own_us, long_us, typical), TIME)
 
         upper = bound(strength, expected, own, self._rules.wanted) if channel == TIME else expected
-        observed_ms = (covered + own) / 1e3
+        expected, upper = ((1.0 + one) * drifted - 1.0 for one in (expected, upper))
+        observed_ms = (covered + raw) / 1e3
         upper_ms = min((covered + upper) / 1e3, observed_ms * _BELOW)
         return {"expected_ms": min((covered + expected) / 1e3, upper_ms), "upper_ms": upper_ms}

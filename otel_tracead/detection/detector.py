@@ -12,7 +12,9 @@ from otel_tracead.artifact.folder import Artifact
 from otel_tracead.detection import evidence as collected
 from otel_tracead.detection import paper
 from otel_tracead.detection.attribution import Attribution
+from otel_tracead.detection.drift import Drift
 from otel_tracead.detection.evidence import Judged
+from otel_tracead.detection.places import Recent
 from otel_tracead.detection.rules import DetectionSettings, Rules
 from otel_tracead.detection.scorer import Scorer
 from otel_tracead.detection.session import Provider
@@ -52,6 +54,9 @@ class ArtifactDetector(Detector, Protocol):
 class ModelDetector:
     """Judges traces with a model; implements `otel_tracead.detection.verdicts.Detector`. Not thread-safe.
 
+    It remembers some numbers of the traces that it judged, to follow slow drift and to see a place that is slow for
+    everybody just now: give it traces about as they come.
+
     Args:
         dictionary: of the model.
         calibration: of the model.
@@ -81,6 +86,8 @@ class ModelDetector:
         self._settings = settings
         self._rules = Rules(settings, calibration)
         self._attribution = Attribution(dictionary, calibration, scorer, self._rules)
+        self._drift = Drift(calibration.usual)
+        self._recent = Recent(calibration.places)
         self.threshold = self._rules.threshold
 
     @property
@@ -94,13 +101,14 @@ class ModelDetector:
 
     def assess(self, events: Events) -> Judged:
         """Score events that were encoded with this model's template."""
-        known = collected.translate(events, self._dictionary, self._calibration.center, self._calibration.scale)
+        scales = (self._calibration.center, self._calibration.scale)
+        known = collected.translate(events, self._dictionary, *scales, self._drift)
         ranks = self._rules.top_k is not None
         surprise = self._scorer.surprise(known.label, known.scaled, events.offsets, ranks=ranks)
-        found = collected.gather(events, known, surprise, self._calibration)
+        found = collected.gather(events, known, surprise, self._calibration, self._recent)
         raw = collected.strongest(events, found)
-        tails = self._calibration.channel_tails
-        channels = np.array([tails.strength(raw[i], i) for i in range(len(CHANNELS))]).reshape(len(CHANNELS), -1)
+        decades = [self._calibration.decades(raw[i], i) for i in range(len(CHANNELS))]
+        channels = np.array(decades).reshape(len(CHANNELS), -1)
         foreign = np.bincount(events.trace, weights=known.foreign, minlength=events.traces)
         return Judged(
             events=events,

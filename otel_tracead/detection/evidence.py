@@ -5,9 +5,11 @@ Four channels, each turned into -log10 of the share of normal traces whose stron
 - *label*: the network's surprise at the label that came (the paper's structural detector, with a calibrated
   probability instead of a fixed k);
 - *step*: a call that training never showed after these calls of this caller, or calls that ended too early;
-- *time*: the network's surprise at an event's own work, on its label's own scale, weighted by what the excess means for
-  the trace: a span of 20 µs that took 200 is surprising and nobody's problem;
-- *service*: all events of one service in a trace together, when many are a little slow and none is slow enough.
+- *time*: by how many decades an event's own work is longer than what the network said that one in ten would exceed,
+  weighted by what the excess means for the trace: a span of 20 µs that took 200 is surprising and nobody's problem;
+- *place*: a service, or the calls to it, that is slow for many traces just now, and for this one, too.
+
+Times are taken less the drift that was followed (`otel_tracead.detection.drift`) before anything is made of them.
 """
 
 from dataclasses import dataclass
@@ -15,10 +17,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaincc
 
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
 from otel_tracead.detection import grammar
+from otel_tracead.detection.drift import Drift
+from otel_tracead.detection.places import Recent, visits
 from otel_tracead.detection.scorer import Surprise
 from otel_tracead.traces.dictionary import Dictionary
 from otel_tracead.traces.encoding import Events
@@ -26,9 +29,9 @@ from otel_tracead.traces.encoding import Events
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-LABEL, STEP, TIME, SERVICE = range(len(CHANNELS))
-_IMPACT: Final = 10.0  # an excess of a tenth of a typical trace counts a third of one of a whole trace
-_MOST: Final = 8.0  # nats that one event may give to its service's evidence
+LABEL, STEP, TIME, PLACE = range(len(CHANNELS))
+_MOST_WEIGHT: Final = 4.0  # typical traces; more excess is not more of an anomaly
+MOST_DECADES: Final = 15.0  # of microseconds: thirty years
 SCALE_FLOOR: Final = 0.05  # decades; a label whose times never vary must not make every microsecond an anomaly
 
 
@@ -41,13 +44,17 @@ class Known:
         unseen: the label was not in the training traffic at all `[m]`.
         foreign: nor was it with another callee: not the traffic that the model was trained on `[m]`.
         strange: unseen, and not only because spans of the trace are missing, its callee's among them `[m]`.
-        scaled: log response time, on its label's scale `[m]`.
+        shift: decades by which the label has drifted since training `[m]`.
+        own_us: own work as it would have been in training: less the drift `[m]`.
+        scaled: the log of it, on its label's scale `[m]`.
     """
 
     label: Ints
     unseen: npt.NDArray[np.bool_]
     foreign: npt.NDArray[np.bool_]
     strange: npt.NDArray[np.bool_]
+    shift: Floats
+    own_us: Floats
     scaled: Floats
 
 
@@ -62,8 +69,9 @@ class Evidence:
         step: how strong each step speaks `[s]`; 0 where it is not new.
         steps: all steps.
         tail: -log10 of the share of the label's normal times that are as surprising `[m]`.
-        time: `tail`, weighted by the impact on the trace `[m]`.
-        service: evidence of all events of an event's service in its trace `[m]`.
+        time: decades above what was to be expected, weighted by the impact on the trace `[m]`.
+        place: how far from usual the event's place is just now `[m]`; 0 where its trace is not slow there.
+        place_of: the place of each event, -1 = none `[m]`.
     """
 
     label: Floats
@@ -73,7 +81,8 @@ class Evidence:
     steps: grammar.Steps
     tail: Floats
     time: Floats
-    service: Floats
+    place: Floats
+    place_of: Ints
 
 
 @dataclass(slots=True)
@@ -99,42 +108,55 @@ class Judged:
     foreign: Floats
 
 
-def scaled_times(events: Events, label: Ints, center: Floats, scale: Floats) -> Floats:
+def scaled_times(own_us: Floats, label: Ints, center: Floats, scale: Floats) -> Floats:
     """Give log10(1 + own work in µs) of each event on its label's scale: 0 is typical, 1 one spread above `[m]`."""
-    return (np.log10(1.0 + events.self_us) - center[label]) / np.maximum(scale[label], SCALE_FLOOR)
+    return (np.log10(1.0 + own_us) - center[label]) / np.maximum(scale[label], SCALE_FLOOR)
 
 
-def impact(events: Events, label: Ints, calibration: Calibration) -> Floats:
-    """Weigh each event's excess over its typical own work against a typical trace of its kind: 0 none, 1 nine tenths."""
-    first = label[events.offsets[:-1]] if len(label) else label
-    typical = calibration.typical_us[first]
-    typical = np.where(typical > 0, typical, calibration.typical_us[0])
-    expected = 10.0 ** calibration.center[label] - 1.0
-    excess = np.maximum(events.self_us - expected, 0.0) / np.maximum(typical[events.trace], 1.0)
-    return np.log10(1.0 + _IMPACT * excess)
+def from_scaled(scaled: Floats, label: Ints, calibration: Calibration) -> Floats:
+    """Give the own work in µs that `scaled_times` makes *scaled* of `[n]`."""
+    log_us = calibration.center[label] + scaled * np.maximum(calibration.scale[label], SCALE_FLOOR)
+    return np.asarray(10.0 ** np.clip(log_us, 0.0, MOST_DECADES) - 1.0)
 
 
-def service_evidence(events: Events, tail: Floats) -> Floats:
-    """Give for each event how unlikely the times of all events of its service in its trace are together `[m]`.
-
-    The tails of n normal events are exponential, so their sum is a gamma variate (Fisher's method).
-    """
-    group = events.trace * max(1, len(events.services)) + events.service
-    _, place = np.unique(group, return_inverse=True)
-    nats = np.minimum(tail * np.log(10.0), _MOST)
-    count = np.bincount(place)
-    total = np.bincount(place, weights=nats)
-    share = gammaincc(count, total)
-    return np.asarray(-np.log10(np.maximum(share, 1e-300)))[place]
+def weight(excess_us: Floats, typical_us: Floats) -> Floats:
+    """Weigh an excess over the typical own work against a typical trace of its kind: 0 none, 1 a whole one `[n]`."""
+    return np.sqrt(np.minimum(excess_us / np.maximum(typical_us, 1.0), _MOST_WEIGHT))
 
 
-def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibration) -> Evidence:
-    """Collect the evidence of all channels."""
+def typical_trace(label: Ints, calibration: Calibration) -> Floats:
+    """Give the typical duration of a trace by its first *label*, in µs `[n]`."""
+    typical = calibration.typical_us[label]
+    return np.where(typical > 0, typical, calibration.typical_us[0])
+
+
+def long_time(own_us: Floats, long_us: Floats, typical_us: Floats) -> Floats:
+    """Say how strong it speaks that own work took *own_us*, where one in ten was to take *long_us* or more `[n]`."""
+    decades = np.log10((1.0 + own_us) / (1.0 + long_us))
+    return np.maximum(decades, 0.0) * weight(np.maximum(own_us - long_us, 0.0), typical_us)
+
+
+def _times(events: Events, known: Known, surprise: Surprise, calibration: Calibration) -> Floats:
+    """Give the evidence of each event's own work; see `long_time` `[m]`."""
+    found = np.zeros(len(events))
+    long = surprise.long[np.arange(len(events)) + events.trace]
+    rows = np.flatnonzero(np.isfinite(long) & ~known.unseen)
+    label = known.label[rows]
+    first = known.label[events.offsets[events.trace[rows]]]
+    long_us = from_scaled(long[rows], label, calibration)
+    found[rows] = long_time(known.own_us[rows], long_us, typical_trace(first, calibration))
+    return found
+
+
+def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibration, recent: Recent) -> Evidence:
+    """Collect the evidence of all channels; *recent* is what other traces say, and learns what these say."""
     m = len(events)
     at = np.arange(m) + events.trace  # positions hold one more a trace: its end
     ends = surprise.offsets[1:] - 1
-    # What was never seen has no usual time.
-    tail = np.where(known.unseen, 0.0, calibration.time_tails.strength(surprise.time[at], known.label))
+    # What was never seen has no usual time, and what takes no longer than usual is not slow, however rare it is.
+    expected = 10.0 ** calibration.center[known.label] - 1.0
+    slow = ~known.unseen & (known.own_us > expected)
+    tail = np.where(slow, calibration.time_tails.strength(surprise.time[at], known.label), 0.0)
     found = grammar.steps(events.parent, events.offsets)
     rules = grammar.Grammar(
         calibration.order, calibration.seen, calibration.contexts, calibration.counts, calibration.transitions
@@ -147,6 +169,9 @@ def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibr
     new[:m] |= known.strange
     strength[:m][known.strange] = np.log10(2.0 + calibration.counts.sum())
     label = np.where(events.orphans[events.trace] > 0, 0.0, surprise.label[at])
+    place_of = np.where(known.unseen, -1, calibration.places.of_label[known.label])
+    seen = visits(events, place_of, tail)
+    strengths = np.append(recent.weigh(events, seen), 0.0)
     return Evidence(
         label=label,
         ending=np.where(events.orphans > 0, 0.0, surprise.label[ends]),
@@ -154,8 +179,9 @@ def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibr
         step=np.where(new, strength, 0.0),
         steps=found,
         tail=tail,
-        time=tail * impact(events, known.label, calibration),
-        service=service_evidence(events, tail),
+        time=_times(events, known, surprise, calibration),
+        place=strengths[seen.of_event],
+        place_of=place_of,
     )
 
 
@@ -165,7 +191,7 @@ def strongest(events: Events, evidence: Evidence) -> Floats:
     starts = events.offsets[:-1]
     filled = np.diff(events.offsets) > 0
     best[LABEL] = evidence.ending
-    for channel, values in ((LABEL, evidence.label), (TIME, evidence.time), (SERVICE, evidence.service)):
+    for channel, values in ((LABEL, evidence.label), (TIME, evidence.time), (PLACE, evidence.place)):
         if filled.any():
             top = np.maximum.reduceat(values, starts[filled])
             best[channel, filled] = np.maximum(best[channel, filled], top)
@@ -173,8 +199,8 @@ def strongest(events: Events, evidence: Evidence) -> Floats:
     return best
 
 
-def translate(events: Events, dictionary: Dictionary, center: Floats, scale: Floats) -> Known:
-    """Put *events* in terms of a model's dictionary and scales."""
+def translate(events: Events, dictionary: Dictionary, center: Floats, scale: Floats, drift: Drift) -> Known:
+    """Put *events* in terms of a model's dictionary and scales, less the *drift*, which follows them."""
     labels = events.labels
     ids = np.array([dictionary.index(label) for label in labels], np.int64)
     seen = np.array([dictionary.knows(label) for label in labels], np.bool_)
@@ -182,10 +208,14 @@ def translate(events: Events, dictionary: Dictionary, center: Floats, scale: Flo
     label = ids[events.label]
     unseen, foreign = ~seen[events.label], ~ours[events.label]
     incomplete = events.orphans[events.trace] > 0
+    shift = drift.follow(events, label)
+    own_us = np.maximum((1.0 + events.self_us) * 10.0**-shift - 1.0, 0.0)
     return Known(
         label=label,
         unseen=unseen,
         foreign=foreign,
         strange=np.where(incomplete, foreign, unseen),
-        scaled=scaled_times(events, label, center, scale),
+        shift=shift,
+        own_us=own_us,
+        scaled=scaled_times(own_us, label, center, scale),
     )

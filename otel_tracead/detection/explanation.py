@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.calibration import Calibration
+from otel_tracead.detection.mixture import first
 from otel_tracead.traces.dictionary import RARE_ID, Dictionary
 
 Ints = npt.NDArray[np.int64]
@@ -23,8 +24,6 @@ _NOTHING_BEFORE: Final = -2
 _NONE: Final = (_NO_CALLER, _NOTHING_BEFORE)
 _LONGEST_GAP: Final = 3
 _LIKELY: Final = 0.05
-_ROUNDS: Final = 3
-_GRID: Final = 65  # points a round: one part in 64**3 is exact enough
 _TOP: Final = 3
 
 
@@ -195,30 +194,5 @@ def bound(strength: Callable[[Floats], Floats], low: float, high: float, wanted:
         return low
     # Times spread over decades.
     ends = np.log10((1.0 + low, 1.0 + high)).tolist()
-    found = 10.0 ** _first(lambda log: strength(10.0**log - 1.0) >= wanted, *ends) - 1.0
+    found = 10.0 ** first(lambda log: strength(10.0**log - 1.0) >= wanted, *ends) - 1.0
     return float(min(found, high))
-
-
-def mixture_median(mixture: npt.NDArray[np.float32]) -> float:
-    """Give the median of a mixture of logistic distributions (log weights, means, log scales in a row)."""
-    means = mixture[len(mixture) // 3 : 2 * len(mixture) // 3]
-    low, high = float(means.min()) - 1.0, float(means.max()) + 1.0
-    return _first(lambda scaled: mixture_surprise(mixture, scaled) >= np.log(2.0), low, high)
-
-
-def mixture_surprise(mixture: npt.NDArray[np.float32], scaled: Floats) -> Floats:
-    """Give -ln of the predicted probability of a time at least as long `[n]`, as the network's own output has it."""
-    weight, mean, log_scale = mixture.astype(np.float64).reshape(3, -1)
-    beyond = weight - np.logaddexp(0.0, (scaled[:, None] - mean) * np.exp(-log_scale))
-    return np.asarray(-np.logaddexp.reduce(beyond, axis=1))
-
-
-def _first(holds: Callable[[Floats], npt.NDArray[np.bool_]], low: float, high: float) -> float:
-    """Find from where on between *low* and *high* it holds; *high* where it never does."""
-    for _ in range(_ROUNDS):
-        grid = np.linspace(low, high, _GRID)
-        at = int(np.argmax(np.append(holds(grid), True)))
-        if at in (0, _GRID):
-            return float(grid[min(at, _GRID - 1)])
-        low, high = float(grid[at - 1]), float(grid[at])
-    return high

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.calibration import Calibration
-from otel_tracead.detection.evidence import LABEL, SERVICE, STEP, TIME, Judged
+from otel_tracead.detection.evidence import LABEL, PLACE, STEP, TIME, Judged
 
 Bools = npt.NDArray[np.bool_]
 
@@ -118,5 +118,5 @@ class Rules:
         if self.confidence is not None:
             slow = np.bincount(judged.events.trace[self.long(judged, 0, traces)], minlength=traces) > 0
         else:
-            slow = judged.channels[[TIME, SERVICE]].max(axis=0) >= self.wanted
+            slow = judged.channels[[TIME, PLACE]].max(axis=0) >= self.wanted
         return np.asarray(structural | slow)

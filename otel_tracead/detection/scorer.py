@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.detection.mixture import exceeded_by
 from otel_tracead.detection.session import Provider, Run, Session
 
 Ints = npt.NDArray[np.int64]
@@ -20,6 +21,8 @@ _WINDOW: Final = 1024
 _DETAILS_COST: Final = 4  # they take so much more memory than surprises
 _PADDING: Final = 1.15
 SURPRISES: Final = ("label_surprise", "time_surprise", "state_out")
+LONG: Final = 0.1
+"""The share of events that are predicted to take longer than what counts as long."""
 DETAILS: Final = ("label_rank", "top_labels", "top_probabilities", "time_mixture")
 
 
@@ -30,12 +33,15 @@ class Surprise:
     Attributes:
         label: -ln probability of the label that came `[positions]`.
         time: -ln of the probability of a time as long `[positions]`; 0 at the end of a trace.
+        long: the time that one in ten such events was to exceed, on its label's scale `[positions]`; inf where it was not
+            exceeded.
         offsets: first position of each trace `[traces + 1]`.
         rank: how many labels were more probable than the one that came `[positions]`; empty unless asked for.
     """
 
     label: Floats
     time: Floats
+    long: Floats
     offsets: Ints
     rank: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -108,19 +114,26 @@ class Scorer:
         positions = np.concatenate(([0], np.cumsum(lengths + 1)))
         label = np.zeros(positions[-1])
         time = np.zeros(positions[-1])
+        long = np.full(positions[-1], np.inf)
         rank = np.zeros(positions[-1] if ranks else 0, np.int64)
+        scaled = np.zeros(positions[-1])
+        scaled[np.arange(len(times)) + np.repeat(np.arange(len(lengths)), lengths)] = times
         into = (label, time, rank) if ranks else (label, time)
-        outputs = (*SURPRISES[:2], *DETAILS[: len(into) - 2], "state_out")
+        outputs = (*SURPRISES[:2], *DETAILS[: len(into) - 2], DETAILS[-1], "state_out")
         for bucket in _buckets(lengths, self._cells):
             at = 0
             for found, valid in self._windows(labels, times, offsets, bucket, outputs):
                 rows, columns = np.nonzero(valid)
                 place = positions[bucket][rows] + at + columns
-                for column, output in zip(into, found, strict=True):
+                for column, output in zip(into, found[:-1], strict=True):
                     column[place] = output[rows, columns]
+                exceeded = time[place] > -np.log(LONG)
+                rows, columns, place = rows[exceeded], columns[exceeded], place[exceeded]
+                long[place] = exceeded_by(found[-1][rows, columns], LONG, scaled[place])
                 at += valid.shape[1]
         time[positions[1:] - 1] = 0.0
-        return Surprise(label, time, positions.astype(np.int64), rank)
+        long[positions[1:] - 1] = np.inf
+        return Surprise(label, time, long, positions.astype(np.int64), rank)
 
     def details(self, labels: Ints, times: Floats, offsets: Ints, traces: Ints) -> list[Details]:
         """Explain some *traces* of those given (see `surprise`), in their order."""

@@ -1,8 +1,8 @@
 """From the events of normal traces to everything that an artifact holds: dictionary, scales, network, calibration.
 
-Calibration is cross-fitted: the traffic is cut into blocks of time, each block is scored by a network that was fitted to
-the others, and all those scores together tell what normal looks like (conformal prediction, "CV+"). So every normal
-trace serves both purposes, and a drift between blocks is part of what is normal.
+Calibration is cross-fitted: the traffic is cut into blocks of time, each block is judged by a network, scales and norms
+that come from the others, and all those scores together tell what normal looks like (conformal prediction, "CV+"). So
+every normal trace serves both purposes, and what drift does to a detector that follows it is part of what is normal.
 """
 
 from collections import Counter
@@ -17,11 +17,13 @@ from otel_tracead.artifact import tails
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
 from otel_tracead.artifact.tails import Tails
 from otel_tracead.detection import evidence, grammar, norms, path_learning
-from otel_tracead.detection.scorer import Scorer, Surprise
+from otel_tracead.detection.places import Recent
+from otel_tracead.detection.scorer import Scorer
 from otel_tracead.errors import InputError
 from otel_tracead.traces import dictionary as dictionaries
 from otel_tracead.traces.dictionary import Dictionary
-from otel_tracead.traces.encoding import Events, select
+from otel_tracead.traces.encoding import Events
+from otel_tracead.training import held_out, usual
 from otel_tracead.training.architecture import Architecture
 from otel_tracead.training.fitting import Fitted, Task, fit_all
 from otel_tracead.training.recipe import Loss, Recipe, Sequenced
@@ -31,6 +33,7 @@ Floats = npt.NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
 FEWEST_TRACES = 40
+_FEWEST_TIMES = 100  # of a label, to measure how its surprises are distributed
 _LOOK_BACK = 0.2  # of the budget for false positives may go into finding more by looking further back
 
 
@@ -123,9 +126,9 @@ def learn(
     )
     size = len(dictionary)
     label = np.array([dictionary.index(name) for name in events.labels], np.int64)[events.label]
-    center, scale = scales(np.log10(1.0 + events.self_us), label, size)
-    known = evidence.translate(events, dictionary, center, scale)
-    data = Sequenced(known.label, known.scaled, events.offsets)
+    log_us = np.log10(1.0 + events.self_us)
+    center, scale = usual.scales(log_us, label, size)
+    data = Sequenced(label, evidence.scaled_times(events.self_us, label, center, scale), events.offsets)
     architecture = Architecture(labels=size, **settings.sizes)
     blocks = blocks_of_time(events, settings.folds)
     everything = np.arange(events.traces)
@@ -134,16 +137,29 @@ def learn(
         [*(np.setdiff1d(everything, block) for block in blocks), everything],
         partial(progress, f"fitting {len(blocks)} + 1 networks"),
     )
-    surprise = _cross_surprise(events, data, architecture, blocks, crossed)
     folds = [Fold(block, one.network, one.loss) for block, one in zip(blocks, crossed, strict=True)]
-    rules, alone = grammar.learn(
-        known.label, events.parent, events.offsets, labels=size, budget=_LOOK_BACK * settings.budget
+    tried = [
+        held_out.judge(
+            events, label, blocks, number, Scorer(one.network, state=architecture.state, provider="cpu"), dictionary
+        )
+        for number, one in enumerate(folds)
+    ]
+    of_label = usual.places(events, label, size)
+    time_tails = tails.by_group(
+        np.concatenate([one.own(one.event_surprise) for one in tried]),
+        np.concatenate([one.own(one.known.label) for one in tried]),
+        size,
+        fewest=_FEWEST_TIMES,
+        wider=of_label,
     )
+    rules, alone = grammar.learn(label, events.parent, events.offsets, labels=size, budget=_LOOK_BACK * settings.budget)
+    measured = [held_out.measure(one, time_tails, of_label) for one in tried]
     draft = Calibration(
         center=center,
         scale=scale,
-        typical_us=_typical(events, known.label, size),
-        time_tails=tails.by_group(surprise.time[_event_positions(events)], known.label, size, fewest=100),
+        usual=usual.low(log_us, label, size),
+        typical_us=usual.typical_traces(events, label, size),
+        time_tails=time_tails,
         channel_tails=Tails(np.zeros((len(CHANNELS), tails.KNOTS)), np.ones(len(CHANNELS))),
         trace_tail=Tails(np.zeros((1, tails.KNOTS)), np.ones(1)),
         order=rules.order,
@@ -151,71 +167,26 @@ def learn(
         contexts=rules.contexts,
         counts=rules.counts,
         transitions=rules.transitions,
+        places=held_out.norms(measured, of_label),
         paths=path_learning.learn(events, dictionary),
         norms=norms.learn(events, dictionary),
     )
-    found = evidence.strongest(events, evidence.gather(events, known, surprise, draft))
+    found = np.zeros((len(CHANNELS), events.traces))
+    for number, one in enumerate(tried):
+        recent = Recent(held_out.norms([*measured[:number], *measured[number + 1 :]], of_label))
+        gathered = evidence.gather(one.events, one.known, one.surprise, draft, recent)
+        found[:, blocks[number]] = evidence.strongest(one.events, gathered)[:, -len(blocks[number]) :]
     found[evidence.STEP] = np.maximum(alone, _lone_labels(events, rules))
     draft.channel_tails = _channel_tails(found)
-    strength = np.max([draft.channel_tails.strength(found[i], i) for i in range(len(CHANNELS))], axis=0)
+    strength = np.max([draft.decades(found[i], i) for i in range(len(CHANNELS))], axis=0)
     draft.trace_tail = tails.single(strength)
     return Learned(dictionary, draft, final.network, architecture, final.loss, folds, strength, final.difference)
-
-
-def scales(log_us: Floats, label: Ints, size: int) -> tuple[Floats, Floats]:
-    """Give the median of each label's log times and their robust standard deviation `[labels]` each."""
-    center = np.full(size, float(np.median(log_us)) if len(log_us) else 0.0)
-    scale = np.full(size, max(_spread(log_us), 0.05) if len(log_us) else 1.0)
-    order = np.argsort(label, kind="stable")
-    bounds = np.searchsorted(label[order], np.arange(size + 1))
-    for index in range(size):
-        own = log_us[order[bounds[index] : bounds[index + 1]]]
-        if len(own) >= 5:
-            center[index] = np.median(own)
-            scale[index] = max(_spread(own), 0.05)
-    return center, scale
-
-
-def _spread(x: Floats) -> float:
-    return float(1.4826 * np.median(np.abs(x - np.median(x))))
 
 
 def blocks_of_time(events: Events, folds: int) -> list[Ints]:
     """Cut the traces into *folds* blocks by the time of their first event."""
     first = np.minimum.reduceat(events.start, events.offsets[:-1])
     return [np.sort(block) for block in np.array_split(np.argsort(first, kind="stable"), folds)]
-
-
-def _cross_surprise(
-    events: Events, data: Sequenced, architecture: Architecture, blocks: list[Ints], fitted: list[Fitted]
-) -> Surprise:
-    """Score each block with the network that never saw it."""
-    positions = events.offsets + np.arange(events.traces + 1)
-    surprise = Surprise(np.zeros(positions[-1]), np.zeros(positions[-1]), positions)
-    for block, one in zip(blocks, fitted, strict=True):
-        rows = np.concatenate([np.arange(events.offsets[t], events.offsets[t + 1]) for t in block])
-        scorer = Scorer(one.network, state=architecture.state, provider="cpu")
-        own = scorer.surprise(data.label[rows], data.scaled[rows], select(events, block).offsets)
-        place = np.concatenate([np.arange(positions[t], positions[t + 1]) for t in block])
-        surprise.label[place], surprise.time[place] = own.label, own.time
-    return surprise
-
-
-def _event_positions(events: Events) -> Ints:
-    return np.arange(len(events)) + events.trace
-
-
-def _typical(events: Events, label: Ints, size: int) -> Floats:
-    """Give the median duration of a trace by its first label, and of all traces at index 0."""
-    first = events.offsets[:-1]
-    whole = events.trace_us
-    typical = np.zeros(size)
-    typical[0] = np.median(whole)
-    for index in np.unique(label[first]):
-        own = whole[label[first] == index]
-        if len(own) >= 5:
-            typical[index] = np.median(own)
-    return typical
 
 
 def _lone_labels(events: Events, rules: grammar.Grammar) -> Floats:

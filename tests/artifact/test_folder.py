@@ -17,6 +17,7 @@ from tiny_model import contents_of, manifest_of
 from otel_tracead.artifact import arrays, folder
 from otel_tracead.artifact import calibration as calibrations
 from otel_tracead.artifact import manifest as manifests
+from otel_tracead.artifact.manifest import SCHEMA_VERSION
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.dictionary import Dictionary
 
@@ -129,7 +130,7 @@ def test_a_file_that_may_not_be_read(saved, monkeypatch):
 
 def test_another_schema_version(saved):
     raw = orjson.loads((saved / folder.MANIFEST).read_bytes())
-    for version in (2, 0, None, "1", [1]):
+    for version in (SCHEMA_VERSION + 1, SCHEMA_VERSION - 1, 0, None, "1", [1]):
         (saved / folder.MANIFEST).write_bytes(orjson.dumps(raw | {"schema_version": version}))
         refused(saved, "manifest.json", "schema version", "train the model again")
     (saved / folder.MANIFEST).write_bytes(b"[]")

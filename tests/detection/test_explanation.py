@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from otel_tracead.artifact.calibration import Calibration
+from otel_tracead.artifact.place_norms import PlaceNorms
 from otel_tracead.artifact.tails import single
-from otel_tracead.detection import grammar
+from otel_tracead.detection import grammar, mixture
 from otel_tracead.detection.explanation import (
     Transitions,
     blame_steps,
     bound,
-    mixture_median,
-    mixture_surprise,
     names,
 )
 from otel_tracead.traces.dictionary import END, RARE, Dictionary
@@ -45,7 +44,19 @@ def model():
     one = np.zeros(len(DICTIONARY))
     tail = single(np.zeros(1))
     calibration = Calibration(
-        one, one, one, tail, tail, tail, rules.order, rules.seen, rules.contexts, rules.counts, rules.transitions
+        center=one,
+        scale=one,
+        usual=one,
+        typical_us=one,
+        time_tails=tail,
+        channel_tails=tail,
+        trace_tail=tail,
+        order=rules.order,
+        seen=rules.seen,
+        contexts=rules.contexts,
+        counts=rules.counts,
+        transitions=rules.transitions,
+        places=PlaceNorms(),
     )
     return rules, Transitions(calibration, DICTIONARY)
 
@@ -125,14 +136,14 @@ def test_bound_is_where_strength_reaches_what_is_wanted():
 
 def test_median_and_surprise_of_a_mixture():
     one = np.array([0.0, 1.5, np.log(0.3)], np.float32)
-    assert mixture_median(one) == pytest.approx(1.5, abs=1e-5)
+    assert mixture.median(one) == pytest.approx(1.5, abs=1e-5)
     two = np.array([np.log(0.5), np.log(0.5), -1.0, 3.0, -1.0, -1.0], np.float32)
-    assert mixture_median(two) == pytest.approx(1.0, abs=1e-5)
+    assert mixture.median(two) == pytest.approx(1.0, abs=1e-5)
     random = np.random.default_rng(1)
     sample = random.logistic(np.where(random.random(200_000) < 0.5, -1.0, 3.0), np.exp(-1.0))
     for x in (-2.0, 0.0, 2.0, 4.0):
-        assert mixture_surprise(two, np.array([x]))[0] == pytest.approx(-np.log((sample >= x).mean()), abs=0.05)
-    assert mixture_median(np.array([0.0, 2.0, 3.0], np.float32)) == pytest.approx(2.0, abs=1e-4)
+        assert mixture.surprise(two, np.array([x]))[0] == pytest.approx(-np.log((sample >= x).mean()), abs=0.05)
+    assert mixture.median(np.array([0.0, 2.0, 3.0], np.float32)) == pytest.approx(2.0, abs=1e-4)
 
 
 def test_a_failure_is_blamed_on_the_last_failed_call_below(model) -> None:

@@ -1,0 +1,112 @@
+"""Follows slow drift: how much slower than in training each label has been over the last half hour.
+
+Databases grow and caches warm up; a model that was trained last week calls that an anomaly for ever. What is followed is a
+low quantile of a label's own work: drift moves a whole distribution, and a fault, which makes some spans of some minutes
+slow, moves its upper part. A minute gives a label a few values at most, and nothing is followed before four
+minutes were seen, so a fault of some minutes is not learned.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_tracead.traces.encoding import Events
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+QUANTILE: Final = 0.3
+MINUTE_NS: Final = 60_000_000_000
+_REMEMBERED: Final = 256  # values a label
+_A_MINUTE: Final = 8  # values a label and minute: half an hour of a busy label
+_FEWEST: Final = 24
+_MINUTES: Final = 4
+_FASTER, _SLOWER = -0.3, 1.0  # decades that are followed; a service ten times slower is no drift
+_MOST_GROUPS: Final = 200  # times are from outside: a batch that says each trace is from another year costs no more
+
+
+class Drift:
+    """What was lately seen of each label. Not thread-safe.
+
+    Args:
+        usual: the quantile `QUANTILE` of log10(1 + own work in µs) of each label in training `[labels]`; inf where it is
+            not known.
+
+    Attributes:
+        shift: decades that each label is slower than in training `[labels]`.
+    """
+
+    def __init__(self, usual: Floats) -> None:
+        labels = len(usual)
+        self._usual = usual
+        self._values = np.full((labels, _REMEMBERED), np.inf, np.float32)
+        self._count = np.zeros(labels, np.int64)
+        self._minutes = np.zeros(labels, np.int64)
+        self._last_minute = np.full(labels, -1, np.int64)
+        self._taken = np.zeros(labels, np.int64)
+        self._touched = np.zeros(labels, np.bool_)
+        self._minute = -1
+        self.shift = np.zeros(labels)
+
+    def follow(self, events: Events, label: Ints) -> Floats:
+        """Give the shift of each event's label at its time, and remember the events `[m]`.
+
+        Args:
+            events: of any number of traces.
+            label: dictionary index of each event `[m]`.
+        """
+        log_us = np.log10(1.0 + events.self_us)
+        shift = np.zeros(len(events))
+        for minute, rows in by_minute(events, np.arange(len(events)), events.trace):
+            if minute != self._minute:
+                self._settle()
+                self._minute = minute
+            shift[rows] = self.shift[label[rows]]
+            self._remember(label[rows], log_us[rows], minute)
+        return shift
+
+    def _remember(self, label: Ints, log_us: Floats, minute: int) -> None:
+        order = np.argsort(label, kind="stable")
+        ordered = label[order]
+        begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        lengths = np.diff(np.concatenate((begins, [len(ordered)])))
+        names = ordered[begins]
+        fresh = names[self._last_minute[names] != minute]
+        self._taken[fresh] = 0
+        self._minutes[fresh] += 1
+        self._last_minute[fresh] = minute
+        place = np.arange(len(ordered)) - np.repeat(begins, lengths)
+        room = _A_MINUTE - self._taken[names]
+        taken = np.minimum(lengths, np.maximum(room, 0))
+        kept = (place < np.repeat(taken, lengths)) & np.isfinite(self._usual[ordered])
+        rows = ordered[kept]
+        self._values[rows, (self._count[rows] + place[kept]) % _REMEMBERED] = log_us[order[kept]] - self._usual[rows]
+        self._count[names] += taken
+        self._taken[names] += taken
+        self._touched[names] = True
+
+    def _settle(self) -> None:
+        """Bring the shifts up to date: once a minute is over."""
+        rows = np.flatnonzero(self._touched & (self._count >= _FEWEST) & (self._minutes >= _MINUTES))
+        self._touched[:] = False
+        rows = rows[np.isfinite(self._usual[rows])]
+        if not len(rows):
+            return
+        filled = np.minimum(self._count[rows], _REMEMBERED)
+        at = (QUANTILE * (filled - 1)).astype(np.int64)
+        low = np.sort(self._values[rows], axis=1)[np.arange(len(rows)), at]
+        self.shift[rows] = np.clip(low, _FASTER, _SLOWER)
+
+
+def by_minute(events: Events, rows: Ints, trace: Ints) -> list[tuple[int, Ints]]:
+    """Cut *rows*, each of a trace `[n]`, by the minute in which the trace began, the earliest first."""
+    if not len(rows):
+        return []
+    first = np.minimum.reduceat(events.start, events.offsets[:-1]) // MINUTE_NS
+    minute = first[trace]
+    order = np.argsort(minute, kind="stable")
+    cuts = np.flatnonzero(np.diff(minute[order])) + 1
+    if len(cuts) >= _MOST_GROUPS:
+        cuts = cuts[:: -(-len(cuts) // _MOST_GROUPS)]
+    return [(int(minute[part[0]]), rows[part]) for part in np.split(order, cuts)]

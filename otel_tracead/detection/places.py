@@ -1,0 +1,152 @@
+"""Evidence of a place over many traces: a service, or the calls to it, that is slow for everybody just now.
+
+One trace that is a little slow at a service is nothing; if all traces of a minute are, something is wrong there. The
+spans of a trace at one place are taken together (Fisher's method: the tails of n normal spans are exponential, so
+their sum is a gamma variate), and the traces of about a minute are compared with what is usual of a minute there: in
+training, and in the last half hour, since another day is not like the day of the training.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import gammaincc
+
+from otel_tracead.artifact.place_norms import PlaceNorms
+from otel_tracead.detection.drift import by_minute
+from otel_tracead.traces.encoding import Events
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+MOST: Final = 6.0  # nats that one trace may say of a place: one stall is not many slow traces
+_MOST_EVENT: Final = 8.0
+_OWN: Final = 0.5 * float(np.log(10.0))  # what a trace must say itself: among the slowest third there
+_BUCKET_NS: Final = 20_000_000_000
+_REACH: Final = 2  # buckets before and after that count, as far as they are known
+_BUCKETS: Final = 16
+_FEWEST: Final = 2  # other traces
+_STRONGEST: Final = 50.0
+_HISTORY: Final = 30
+_FEWEST_MINUTES: Final = 4
+_FEWEST_IN_MINUTE: Final = 3
+_BASELINE: Final = 0.6  # a little above the median: of half an hour, some minutes may have been bad
+
+
+@dataclass(slots=True)
+class Visits:
+    """What each trace says of each place that it comes to.
+
+    Attributes:
+        trace: `[v]`.
+        place: `[v]`.
+        nats: evidence, exponentially distributed with mean 1 if all is normal, at most `MOST` `[v]`.
+        of_event: the visit of each event, -1 = at no place `[m]`.
+    """
+
+    trace: Ints
+    place: Ints
+    nats: Floats
+    of_event: Ints
+
+
+def visits(events: Events, place: Ints, tail: Floats) -> Visits:
+    """Take the events of each trace at each place together.
+
+    Args:
+        events: of the traces.
+        place: of each event, -1 = none `[m]`.
+        tail: -log10 of the share of the label's normal times that are as surprising `[m]`.
+    """
+    rows = np.flatnonzero(place >= 0)
+    wide = int(place.max(initial=0)) + 1
+    pairs, visit = np.unique(events.trace[rows] * wide + place[rows], return_inverse=True)
+    count = np.bincount(visit)
+    total = np.bincount(visit, weights=np.minimum(tail[rows] * np.log(10.0), _MOST_EVENT))
+    nats = np.minimum(-np.log(np.maximum(gammaincc(count, total), 1e-300)), MOST)
+    of_event = np.full(len(events), -1, np.int64)
+    of_event[rows] = visit
+    return Visits(pairs // wide, pairs % wide, np.asarray(nats), of_event)
+
+
+class Recent:
+    """What was lately seen at each place. Not thread-safe.
+
+    Args:
+        norms: what is usual there.
+    """
+
+    def __init__(self, norms: PlaceNorms) -> None:
+        places = len(norms.mean)
+        self._norms = norms
+        self._buckets: OrderedDict[int, tuple[Ints, Floats]] = OrderedDict()
+        self._minute = -1
+        self._count = np.zeros(places, np.int64)
+        self._total = np.zeros(places)
+        self._history = np.full((places, _HISTORY), np.inf)
+        self._minutes = np.zeros(places, np.int64)
+        self._baseline = norms.mean.copy()
+        self._uncertain = norms.day**2
+
+    def weigh(self, events: Events, seen: Visits) -> Floats:
+        """Say how far from usual each visit's place is just now, by what other traces say; and remember the visits.
+
+        Returns:
+            Standard deviations `[v]`; 0 where the trace itself is not slow there, or too few others came.
+        """
+        strength = np.zeros(len(seen.trace))
+        bucket = (np.minimum.reduceat(events.start, events.offsets[:-1]) // _BUCKET_NS)[seen.trace]
+        for minute, rows in by_minute(events, np.arange(len(seen.trace)), seen.trace):
+            if minute != self._minute:
+                self._settle()
+                self._minute = minute
+            for one in np.unique(bucket[rows]).tolist():
+                own = rows[bucket[rows] == one]
+                self._add(one, seen.place[own], seen.nats[own])
+            for one in np.unique(bucket[rows]).tolist():
+                own = rows[bucket[rows] == one]
+                strength[own] = self._strength(one, seen.place[own], seen.nats[own])
+        return strength
+
+    def _add(self, bucket: int, place: Ints, nats: Floats) -> None:
+        places = len(self._count)
+        count: Ints = np.bincount(place, minlength=places).astype(np.int64)
+        total: Floats = np.bincount(place, weights=nats, minlength=places).astype(np.float64)
+        self._count += count
+        self._total += total
+        before = self._buckets.get(bucket)
+        if before is not None:
+            count, total = before[0] + count, before[1] + total
+        self._buckets[bucket] = (count, total)
+        self._buckets.move_to_end(bucket)
+        while len(self._buckets) > _BUCKETS:
+            self._buckets.popitem(last=False)
+
+    def _strength(self, bucket: int, place: Ints, nats: Floats) -> Floats:
+        near = [self._buckets[one] for one in range(bucket - _REACH, bucket + _REACH + 1) if one in self._buckets]
+        others = np.sum([count for count, _ in near], axis=0)[place] - 1
+        total = np.sum([total for _, total in near], axis=0)[place] - nats
+        usual = self._baseline[place]
+        n = np.maximum(others, 1)
+        variance = np.maximum(usual, 0.5) ** 2 / n + self._norms.spread[place] ** 2 + self._uncertain[place]
+        far = (total / n - usual) / np.sqrt(variance)
+        counts = (others >= _FEWEST) & (nats >= _OWN)
+        return np.where(counts, np.clip(far, 0.0, _STRONGEST), 0.0)
+
+    def _settle(self) -> None:
+        """Bring what is usual up to date: once a minute is over."""
+        rows = np.flatnonzero(self._count >= _FEWEST_IN_MINUTE)
+        if len(rows):
+            self._history[rows, self._minutes[rows] % _HISTORY] = self._total[rows] / self._count[rows]
+            self._minutes[rows] += 1
+            known = np.minimum(self._minutes[rows], _HISTORY)
+            ordered = np.sort(self._history[rows], axis=1)
+            lately = ordered[np.arange(len(rows)), (_BASELINE * (known - 1)).astype(np.int64)]
+            enough = known >= _FEWEST_MINUTES
+            self._baseline[rows[enough]] = np.maximum(self._norms.mean[rows], lately)[enough]
+            left = np.maximum(1.0 - known / _FEWEST_MINUTES, 0.0)
+            self._uncertain[rows] = left * self._norms.day[rows] ** 2
+        self._count[:] = 0
+        self._total[:] = 0.0
