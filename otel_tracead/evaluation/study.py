@@ -81,7 +81,7 @@ FAST: Final = Plan(
     test=100,
     recipe=WindowRecipe(epochs=20, batch=32, learning_rate=4e-3, patience=6),
     candidates=(Candidate(16, Join.SECOND), *(Candidate(32, join) for join in Join)),
-    choosing=WindowRecipe(epochs=5, batch=32, learning_rate=4e-3),
+    choosing=WindowRecipe(epochs=12, batch=32, learning_rate=4e-3),
     folds=2,
 )
 
