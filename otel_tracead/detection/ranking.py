@@ -122,7 +122,7 @@ class _Support(NamedTuple):
 
     Attributes:
         score: decades of the evidence for it, of times and of structure where each speaks for it.
-        rest: of those that speak against it, so that services of which nothing is known have an order too.
+        rest: of those that speak against it: of services with the score 0, those come first that are least cleared by it.
     """
 
     score: float

@@ -140,13 +140,12 @@ class TrafficSums:
 
     def _processes(self, events: Events) -> tuple[Ints, Ints]:
         """Give the process of each event, and the one that it called `[m]` each."""
-        service = np.zeros(len(events.instances), np.int64)
-        service[events.instance] = events.service
+        used, first, place = np.unique(events.instance, return_index=True, return_inverse=True)
         names = [
-            (events.services[index], instance)
-            for index, instance in zip(service.tolist(), events.instances, strict=True)
+            (events.services[service], events.instances[instance])
+            for service, instance in zip(events.service[first].tolist(), used.tolist(), strict=True)
         ]
-        process = _numbers(self.processes, names)[events.instance]
+        process = _numbers(self.processes, names)[place]
         called = np.full(len(events), NOTHING)
         child = np.flatnonzero(events.parent >= 0)
         owner = events.parent[child]

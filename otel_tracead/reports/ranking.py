@@ -78,7 +78,7 @@ def sentence(change: Change) -> str:
         return f"Own work took {_took(change)} ({_counted(change.count, 'span')}: {label})."
     if change.what is What.CALL:
         way = f"from {printable(change.service)} to {printable(change.callee)}"
-        return f"On the way {way} passed {_took(change)} ({_counted(change.count, 'call')}: {label})."
+        return f"The way {way} took {_took(change)} ({_counted(change.count, 'call')}: {label})."
     if change.what is What.FAILURE:
         return f"{percent(change.seen)} of {_counted(change.count, 'call')} failed, usually {percent(change.usual)}: {label}."
     return _next(change, label)

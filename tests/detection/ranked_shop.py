@@ -13,13 +13,13 @@ from otel_tracead.traces.labels import LabelTemplate
 
 
 @cache
-def shop_events(seed: int, duration_s: float = 30.0, faults: tuple[Fault, ...] = ()) -> Events:
+def shop_events(seed: int, duration_s: float, faults: tuple[Fault, ...] = ()) -> Events:
     return Encoder(LabelTemplate()).encode(shop_traces(seed, duration_s, faults))
 
 
 @cache
 def shop_norms() -> Norms:
-    return measure(sums_of(shop_events(1, 180.0), Split.TIME))
+    return measure(sums_of(shop_events(1, 120.0), Split.TIME))
 
 
 def sums_of(events: Events, split: Split, together: int = 200) -> TrafficSums:

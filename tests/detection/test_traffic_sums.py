@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranked_shop import shop_events, sums_of
 
@@ -25,12 +25,12 @@ def named(sums: TrafficSums) -> dict[str, dict[tuple[object, ...], tuple[int, fl
     }
 
 
-@given(st.sampled_from(Split), st.randoms(use_true_random=False), st.integers(1, 400))
-def test_neither_the_order_of_traces_nor_how_they_are_cut_matters(split, random, together):
+@settings(max_examples=8)
+@given(st.sampled_from(Split), st.integers(0, 99), st.integers(1, 400))
+def test_neither_the_order_of_traces_nor_how_they_are_cut_matters(split, number, together):
     events = shop_events(3, 8.0)
-    order = list(range(events.traces))
-    random.shuffle(order)
-    assert named(sums_of(select(events, np.array(order)), split, together)) == named(sums_of(events, split))
+    order = np.random.default_rng(number).permutation(events.traces)
+    assert named(sums_of(select(events, order), split, together)) == named(sums_of(events, split))
 
 
 def test_every_span_is_in_a_sum_and_every_caller_has_an_end():
@@ -70,9 +70,9 @@ def test_a_failure_is_counted_where_it_began():
 
 
 def test_blocks_of_time_are_joined_when_there_are_too_many(monkeypatch):
-    events = shop_events(1, 180.0)
+    events = shop_events(1, 120.0)
     whole = sums_of(events, Split.TIME)
-    assert len(whole._blocks) > 2  # a minute each
+    assert len(whole._blocks) > 1  # a minute each
     monkeypatch.setattr(traffic_sums, "_MOST_BLOCKS", 1)
     few = sums_of(events, Split.TIME)
     assert len(few._blocks) == 1
@@ -85,8 +85,7 @@ def test_what_finds_no_room_is_left_out_and_counted(bound, monkeypatch):
     monkeypatch.setattr(traffic_sums, bound, 20)
     events = shop_events(3, 8.0)
     sums = sums_of(events, Split.INSTANCE)
-    assert len(sums.times) <= 20
-    assert max(len(sums.names), len(sums.processes)) <= 20 or bound == "_MOST_SUMS"
+    assert len(sums.times if bound == "_MOST_SUMS" else sums.names) == 20
     assert sums.left_out > 0
     assert sum(one.count for one in sums.times.values()) + sums.left_out == len(events)
 
