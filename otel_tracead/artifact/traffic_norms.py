@@ -38,7 +38,9 @@ class TrafficNorms:
         return len(self.times)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Give the arrays by the names that they have in `calibration.npz`."""
+        """Give the arrays by the names that they have in `calibration.npz`; none where nothing was learned."""
+        if not len(self):
+            return {}
         return {
             "norm_times": self.times,
             "norm_steps": self.steps,
