@@ -18,7 +18,7 @@ from otel_tracead.detection.path_learning import call_name
 from otel_tracead.detection.traffic_sums import NOTHING, Key, Split, Sum, TrafficSums
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.dictionary import Dictionary
-from otel_tracead.traces.encoding import Events
+from otel_tracead.traces.encoding import Events, select
 from otel_tracead.traces.labels import CALLEE, stem
 
 Floats = npt.NDArray[np.float64]
@@ -188,8 +188,6 @@ def _wander(cases: Floats, difference: Floats, variance: float) -> float:
 
 def learn(events: Events, dictionary: Dictionary) -> TrafficNorms:
     """Learn what is usual from the events of normal traces, for an artifact."""
-    from otel_tracead.traces.encoding import select
-
     sums = TrafficSums(Split.TIME)
     for begin in range(0, events.traces, _ADDED_TOGETHER):
         sums.add(select(events, np.arange(begin, min(begin + _ADDED_TOGETHER, events.traces))))

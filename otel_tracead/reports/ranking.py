@@ -98,7 +98,8 @@ def _took(change: Change) -> str:
 
 
 def _ms(log_us: float) -> float:
-    return max(10.0 ** min(log_us, _MOST_DECADES) - 1.0, 0.0) / 1e3
+    microseconds: float = 10.0 ** min(log_us, _MOST_DECADES) - 1.0
+    return max(microseconds, 0.0) / 1e3
 
 
 def format_time(nanoseconds: int) -> str:
