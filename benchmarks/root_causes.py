@@ -196,8 +196,9 @@ def main() -> None:
 
 
 _NOTE: Final = """\
-TrainTicket's "return" and "exception" faults make a service answer wrongly: neither times nor calls change in these spans,
-so no method can name the service, and what is named first there is chance. `rank` says so: no service stands out."""
+Most of TrainTicket's "return" and "exception" faults make a service answer wrongly: neither times nor calls change in these
+spans, nothing can tell the service, and what any method names first there is chance. `rank` then says that no service
+stands out, unless something else was unusual in that window ("stands_out" in the JSON)."""
 
 
 if __name__ == "__main__":
