@@ -14,7 +14,7 @@ from otel_tracead.artifact import calibration
 from otel_tracead.detection import evidence, grammar
 from otel_tracead.detection.drift import Drift
 from otel_tracead.detection.rules import DetectionSettings
-from otel_tracead.detection.scorer import Scorer
+from otel_tracead.detection.scorer import Scorer, Surprise
 from otel_tracead.traces.dictionary import RARE_ID
 from otel_tracead.traces.encoding import Events
 from otel_tracead.traces.labels import CALLEE
@@ -88,7 +88,13 @@ def min_max() -> AbstractContextManager[object]:
             width = np.maximum(high - low, 1.0)
         return np.asarray((own_us - low[label]) / width[label])
 
-    return patch.object(evidence, "scaled_times", scaled)
+    def back(times: Floats, label: Ints, _calibration: calibration.Calibration) -> Floats:
+        return np.asarray(np.maximum(low[label] + times * width[label], 0.0))
+
+    stack = ExitStack()
+    stack.enter_context(patch.object(evidence, "scaled_times", scaled))
+    stack.enter_context(patch.object(evidence, "from_scaled", back))
+    return stack
 
 
 def no_times() -> AbstractContextManager[object]:
@@ -137,8 +143,21 @@ def without(channel: int) -> AbstractContextManager[object]:
 
 
 def no_impact() -> AbstractContextManager[object]:
-    """Let a surprising time count whatever it means to the trace."""
-    return patch.object(evidence, "impact", lambda events, _known, _calibration: np.ones(len(events)))
+    """Let a long time count whatever it means to the trace."""
+    return patch.object(evidence, "weight", lambda excess_us, _typical_us: np.ones(len(excess_us)))
+
+
+def by_probability() -> AbstractContextManager[object]:
+    """Let a time count by how improbable it was predicted to be, not by how much longer it is than what is long."""
+
+    def times(events: Events, known: evidence.Known, surprise: Surprise, numbers: calibration.Calibration) -> Floats:
+        first = known.label[events.offsets[:-1]]
+        expected = 10.0 ** numbers.center[known.label] - 1.0
+        typical = evidence.typical_trace(first, numbers)[events.trace]
+        at = np.arange(len(events)) + events.trace
+        return np.asarray(surprise.time[at] * evidence.weight(np.maximum(known.own_us - expected, 0.0), typical))
+
+    return patch.object(evidence, "_times", times)
 
 
 def no_drift() -> AbstractContextManager[object]:
@@ -166,6 +185,7 @@ VARIANTS: Final = (
     Variant("without following drift", changes=(no_drift,)),
     Variant("without shares of the budget", changes=(no_shares,)),
     Variant("without the weight of impact", changes=(no_impact,)),
+    Variant("times by their probability", changes=(by_probability,)),
     Variant("thresholds from the fitted traces", crossed=False),
     Variant("the paper's rule: top 1", rules=DetectionSettings(top_k=1)),
     Variant("the paper's rule: top 3", rules=DetectionSettings(top_k=3)),

@@ -146,7 +146,7 @@ class Recent:
             lately = ordered[np.arange(len(rows)), (_BASELINE * (known - 1)).astype(np.int64)]
             enough = known >= _FEWEST_MINUTES
             self._baseline[rows[enough]] = np.maximum(self._norms.mean[rows], lately)[enough]
-            left = np.maximum(1.0 - known / _FEWEST_MINUTES, 0.0)
-            self._uncertain[rows] = left * self._norms.day[rows] ** 2
+            # Each minute of this day tells more of what is usual today.
+            self._uncertain[rows] = self._norms.day[rows] ** 2 / (1.0 + known)
         self._count[:] = 0
         self._total[:] = 0.0

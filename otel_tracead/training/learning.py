@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact import tails
-from otel_tracead.artifact.calibration import CHANNELS, Calibration
+from otel_tracead.artifact.calibration import CHANNELS, SHARES, Calibration
 from otel_tracead.artifact.tails import Tails
 from otel_tracead.detection import evidence, grammar, norms, path_learning
 from otel_tracead.detection.places import Recent
@@ -34,6 +34,7 @@ Progress = Callable[[str, float], None]
 
 FEWEST_TRACES = 40
 _FEWEST_TIMES = 100  # of a label, to measure how its surprises are distributed
+_LEAST_PLACE = 1.5  # deviations a decade: training may be too short and even to show how much a place differs
 _LOOK_BACK = 0.2  # of the budget for false positives may go into finding more by looking further back
 
 
@@ -179,7 +180,7 @@ def learn(
     found[evidence.STEP] = np.maximum(alone, _lone_labels(events, rules))
     draft.channel_tails = _channel_tails(found)
     strength = np.max([draft.decades(found[i], i) for i in range(len(CHANNELS))], axis=0)
-    draft.trace_tail = tails.single(strength)
+    draft.trace_tail = _trace_tail(strength)
     return Learned(dictionary, draft, final.network, architecture, final.loss, folds, strength, final.difference)
 
 
@@ -199,11 +200,23 @@ def _lone_labels(events: Events, rules: grammar.Grammar) -> Floats:
     return strength
 
 
+def _trace_tail(strength: Floats) -> Tails:
+    """Measure the strongest channel's strength, which is at most as common as the channels' shares together (Bonferroni).
+
+    Of few traces the rare ends of a distribution are guessed; this bound is not.
+    """
+    measured = tails.single(strength)
+    bound = tails.STEP * np.arange(tails.KNOTS) + np.log10(np.sum(SHARES))
+    bound[0] = 0.0
+    return Tails(np.minimum(measured.knots, bound), np.ones(1))
+
+
 def _channel_tails(found: Floats) -> Tails:
     knots, slopes = [], []
     for channel in range(len(CHANNELS)):
         measured = tails.measure_rare(found[channel]) if channel == evidence.STEP else tails.measure(found[channel])
-        knots.append(measured[0])
+        floor = _LEAST_PLACE * tails.STEP * np.arange(tails.KNOTS) if channel == evidence.PLACE else 0.0
+        knots.append(np.maximum(measured[0], floor))
         slopes.append(measured[1])
     return Tails(np.array(knots), np.array(slopes))
 

@@ -31,7 +31,7 @@ def random_fit(task, parts, _progress):
 
 @pytest.fixture(scope="module")
 def found():
-    traffic = day(every=6)
+    traffic = day(every=2)
     settings = LearningSettings(sizes=tiny_model.SIZES)
     counts = {"extra": 8, "stall": 4}
     return ablate(traffic, held_out(traffic), settings, fit=random_fit, counts=counts)
@@ -51,7 +51,7 @@ def test_without_the_rules_of_calls_structure_is_lost_on_a_random_network(found)
 
 
 def test_by_start_keeps_every_event_and_its_caller() -> None:
-    events = day(every=6).events
+    events = day(every=2).events
     ordered = by_start(events)
     first = events.offsets[:-1]
     assert (np.diff(ordered.start)[np.diff(events.trace) == 0] >= 0).all()
@@ -65,7 +65,7 @@ def test_by_start_keeps_every_event_and_its_caller() -> None:
 
 
 def test_views_change_what_they_say_and_nothing_else() -> None:
-    events = day(every=6).events
+    events = day(every=2).events
     assert (by_total_time(events).self_us == events.duration_us).all()
     plain = without_callee(events)
     assert len(plain.labels) < len(events.labels)
