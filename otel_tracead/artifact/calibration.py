@@ -131,17 +131,13 @@ def load(content: bytes, labels: int) -> Calibration:
             take("path_places", None, PLACE_COLUMNS, kind="i"),
             take("path_pairs", None, PAIR_COLUMNS, kind="i"),
             take("path_totals", TOTALS, kind="i"),
-        )
-        if "path_places" in arrays
-        else CallPaths(),
+        ),
         norms=TrafficNorms(
             take("norm_times", labels, COLUMNS),
             take("norm_steps", None, STEP_COLUMNS, kind="i"),
             take("norm_step_norms", arrays.rows("norm_steps"), COLUMNS),
             take("norm_failures", None, COLUMNS),
-        )
-        if "norm_times" in arrays
-        else TrafficNorms(),
+        ),
     )
     problems = _problems(loaded, labels) | loaded.places.problems() | loaded.paths.problems(labels)
     problems |= loaded.norms.problems()
