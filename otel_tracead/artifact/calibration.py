@@ -43,8 +43,8 @@ class Calibration:
         counts: likewise, and
         transitions: likewise.
         places: what is usual at the places that a trace comes to.
-        paths: the call trees; empty in a model that was trained before they were learned.
-        norms: what `rank` compares a window with; empty likewise.
+        paths: the call trees.
+        norms: what `rank` compares a window with.
     """
 
     center: Floats

@@ -13,7 +13,15 @@ from otel_tracead.traces.labels import DEFAULT_PATTERNS, LabelTemplate
 from otel_tracead.wire.batch import Envelope
 
 SHOP = Envelope(b"", b"", {"service.name": "shop"})
-NORMAL = ["GET /", "GET /cart", "GET /products", "POST /checkout", "GET /users/all/settings", "SELECT products", "health"]
+NORMAL = [
+    "GET /",
+    "GET /cart",
+    "GET /products",
+    "POST /checkout",
+    "GET /users/all/settings",
+    "SELECT products",
+    "health",
+]
 
 
 def ids(alphabet: str, length: int, count: int, seed: int = 0) -> list[str]:
