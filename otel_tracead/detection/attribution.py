@@ -17,6 +17,7 @@ from otel_tracead.detection.evidence import (
     Judged,
     from_scaled,
     long_time,
+    rules_of_calls,
     typical_trace,
 )
 from otel_tracead.detection.explanation import (
@@ -85,6 +86,7 @@ class Attribution:
         self._scorer = scorer
         self._rules = rules
         self._transitions = Transitions(calibration, dictionary)
+        self._grammar = rules_of_calls(calibration)
 
     def level(self, score: float) -> Level:
         """Say how sure a score is."""
@@ -195,6 +197,7 @@ class Attribution:
                 parent,
                 self._transitions,
                 np.array([is_failure(events.labels[one]) for one in events.label[first:last].tolist()]),
+                self._grammar.usual,
             )
             return {mark.row: mark for mark in marks}, {}
         over = np.flatnonzero(strengths[LABEL] >= wanted)

@@ -148,6 +148,13 @@ def _times(events: Events, known: Known, surprise: Surprise, calibration: Calibr
     return found
 
 
+def rules_of_calls(calibration: Calibration) -> grammar.Grammar:
+    """Give the grammar that a calibration holds."""
+    return grammar.Grammar(
+        calibration.order, calibration.seen, calibration.contexts, calibration.counts, calibration.transitions
+    )
+
+
 def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibration, recent: Recent) -> Evidence:
     """Collect the evidence of all channels; *recent* is what other traces say, and learns what these say."""
     m = len(events)
@@ -158,10 +165,7 @@ def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibr
     slow = ~known.unseen & (known.own_us > expected)
     tail = np.where(slow, calibration.time_tails.strength(surprise.time[at], known.label), 0.0)
     found = grammar.steps(events.parent, events.offsets)
-    rules = grammar.Grammar(
-        calibration.order, calibration.seen, calibration.contexts, calibration.counts, calibration.transitions
-    )
-    new, strength = rules.new_steps(found, known.label)
+    new, strength = rules_of_calls(calibration).new_steps(found, known.label)
     # With spans still missing (late, or lost on the way) nobody can say which calls were made.
     new &= events.orphans[found.trace] == 0
     # A label that training never saw is new wherever it comes, also where another rare label did. The first m steps

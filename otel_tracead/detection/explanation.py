@@ -5,26 +5,31 @@ parents whose time contains a slow child) is left alone.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.calibration import Calibration
+from otel_tracead.detection.grammar import NO_CALLER
 from otel_tracead.detection.mixture import first
 from otel_tracead.traces.dictionary import RARE_ID, Dictionary
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-_NO_CALLER: Final = -3
 _NOTHING_BEFORE: Final = -2
-_NONE: Final = (_NO_CALLER, _NOTHING_BEFORE)
+_NONE: Final = (NO_CALLER, _NOTHING_BEFORE)
 _LONGEST_GAP: Final = 3
 _LIKELY: Final = 0.05
+_MOST_CHAINS: Final = 24
 _TOP: Final = 3
+
+
+Usual = Callable[[int, Sequence[Sequence[int]]], npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,8 @@ class Transitions:
         rank = sum(count > own for count in counts.values()) if counts else self._labels
         return Expectation(rank, own / total if total else 0.0, tuple(ranked[:_TOP]))
 
-    def gap(self, caller: int, before: int, came: int, later: set[int]) -> tuple[int, ...]:
-        """Find the shortest chain of usual calls that would make *came* usual: the calls that are missing.
-
-        A call that comes later under the same caller is not missing but out of order; then there is no chain.
-        """
+    def gaps(self, caller: int, before: int, came: int) -> Iterator[tuple[int, ...]]:
+        """Give chains of usual calls that would make *came* usual after *before*, the shortest and most usual first."""
         frontier: list[tuple[int, ...]] = [()]
         for _ in range(_LONGEST_GAP):
             longer: list[tuple[int, ...]] = []
@@ -73,14 +75,13 @@ class Transitions:
                 counts = self._after.get((caller, chain[-1] if chain else before), {})
                 total = sum(counts.values())
                 for label in sorted(counts, key=lambda one: (-counts[one], one)):
-                    if label == 0 or label in later or counts[label] < _LIKELY * total:
+                    if label == 0 or counts[label] < _LIKELY * total:
                         continue
                     grown = (*chain, label)
                     if came in self._after.get((caller, label), {}):
-                        return grown
+                        yield grown
                     longer.append(grown)
             frontier = longer[:50]
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,12 @@ def blame_steps(
     parent: Ints,
     transitions: Transitions,
     failed: npt.NDArray[np.bool_],
+    usual: Usual,
 ) -> list[StructuralMark]:
     """Find the events to blame for the new steps of one trace.
+
+    What makes a caller's calls usual again is what is wrong with them: two neighbours that change places, else a chain of
+    calls that is put in (they are missing), else the call that came is one too many.
 
     A failure travels up: each caller of a failed call often fails in turn. Where a new step is a failed event, the last
     failed call below it is to blame.
@@ -116,6 +121,7 @@ def blame_steps(
         parent: row of each event's caller, -1 = none.
         transitions: of the model.
         failed: whether each event's label says that it failed.
+        usual: says of a caller's label and some sequences of calls which of them have no new step.
     """
     children: dict[int, list[int]] = defaultdict(list)
     for row, caller in enumerate(parent.tolist()):
@@ -132,11 +138,13 @@ def blame_steps(
         if came < 0 and caller >= 0 and _cut_below(caller, ended, children):
             continue  # its last call was cut off, and that one is to blame
         done.add(caller)
-        caller_label = int(label[caller]) if caller >= 0 else _NO_CALLER
+        caller_label = int(label[caller]) if caller >= 0 else NO_CALLER
         before_label = int(label[before]) if before >= 0 else _NOTHING_BEFORE
         came_label = int(label[came]) if came >= 0 else 0
-        later = {int(label[row]) for row in children[caller] if row > before}
-        missing = transitions.gap(caller_label, before_label, came_label, later) if came_label != RARE_ID else ()
+        calls = children[caller]
+        place = calls.index(came) if came >= 0 else len(calls)
+        gaps = transitions.gaps(caller_label, before_label, came_label)
+        missing = _missing(label[calls].tolist(), place, caller_label, gaps, usual)
         expectation = transitions.expectation(caller_label, before_label, 0 if missing else came_label)
         if came < 0 or missing:
             if not missing:
@@ -145,14 +153,41 @@ def blame_steps(
         else:
             row = _source(came, failed, children)
             if row != came:
-                at = (int(parent[row]), previous[row], row)
+                at = (int(parent[row]), previous[row])
                 caller_label, before_label = (
-                    int(label[one]) if one >= 0 else none for one, none in zip(at, _NONE, strict=False)
+                    int(label[one]) if one >= 0 else none for one, none in zip(at, _NONE, strict=True)
                 )
                 expectation = transitions.expectation(caller_label, before_label, int(label[row]))
         if row not in marks or (missing and not marks[row].missing):
             marks[row] = StructuralMark(row, expectation, missing)
     return list(marks.values())
+
+
+def _swapped(calls: list[int], at: int, caller: int, usual: Usual) -> bool:
+    """Say whether the call at *at* and its neighbour would be usual in the other order."""
+    first = min(at, len(calls) - 2)
+    if first < 0 or calls[first] == calls[first + 1]:
+        return False
+    other = [*calls[:first], calls[first + 1], calls[first], *calls[first + 2 :]]
+    return bool(usual(caller, [other])[0])
+
+
+def _missing(calls: list[int], at: int, caller: int, gaps: Iterable[tuple[int, ...]], usual: Usual) -> tuple[int, ...]:
+    """Choose the chain of calls that is missing before *at*, if one is.
+
+    None where two calls changed places. Else the first of *gaps* that makes all calls usual; else the first that makes the
+    next one usual and does not come later anyway: a call that comes later is not missing but out of order.
+    """
+    if at < len(calls) and (calls[at] == RARE_ID or _swapped(calls, at, caller, usual)):
+        return ()
+    chains = list(islice(gaps, _MOST_CHAINS))
+    if not chains:
+        return ()
+    whole = usual(caller, [[*calls[:at], *chain, *calls[at:]] for chain in chains])
+    if whole.any():
+        return chains[int(np.argmax(whole))]
+    later = set(calls[at:])
+    return next((chain for chain in chains if later.isdisjoint(chain)), ())
 
 
 def _source(row: int, failed: npt.NDArray[np.bool_], children: dict[int, list[int]]) -> int:

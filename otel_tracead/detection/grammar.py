@@ -6,6 +6,7 @@ caller: as many as leave normal traffic without new steps, measured by leaving o
 what was seen in one trace only is what the next trace may bring).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
+NO_CALLER: Final = -3
 ORDERS: Final = (1, 2, 3, 4, 6, 8, 12)
 _SALT: Final = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -124,6 +126,25 @@ class Grammar:
             _, context = _hash(found.chosen(chosen), label, 1)
             strength[chosen] = np.log10(2.0 + _count(self.contexts, self.counts, context))
         return new, strength
+
+    def usual(self, caller: int, calls: Sequence[Sequence[int]]) -> npt.NDArray[np.bool_]:
+        """Say of each of some sequences of *calls* whether *caller* could make them without a new step `[n]`.
+
+        Args:
+            caller: its label; -3 = the trace itself.
+            calls: labels of the calls, in their order `[n][calls]`.
+        """
+        head = [] if caller == NO_CALLER else [caller]
+        label = np.array([one for sequence in calls for one in (*head, *sequence)], np.int64)
+        lengths = np.array([len(head) + len(sequence) for sequence in calls], np.int64)
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        first = np.repeat(offsets[:-1], lengths)
+        rows = np.arange(len(label))
+        parent = np.where((rows > first) & bool(head), first, -1)
+        found = steps(parent, offsets)
+        new, _ = self.new_steps(found, label)
+        theirs = found.caller == np.append(offsets[:-1], 0)[found.trace] if head else found.caller < 0
+        return np.asarray(np.bincount(found.trace[new & theirs], minlength=len(calls)) == 0)
 
 
 def _member(ordered: Hashes, wanted: Hashes) -> npt.NDArray[np.bool_]:

@@ -172,7 +172,6 @@ def test_a_long_stall_is_found_on_its_span_and_not_on_those_above(artifact, dete
 
 
 def test_a_service_that_is_slow_for_everybody_is_found_at_its_spans_or_the_calls_to_it(artifact, quiet):
-    """No span of it is long enough alone: it takes the other traces of the minute."""
     found = 0
     for service in ("cart", "product-catalog"):
         slow = []
@@ -184,14 +183,13 @@ def test_a_service_that_is_slow_for_everybody_is_found_at_its_spans_or_the_calls
             slow.append(encoded(trace, spans))
         detector = from_artifact(artifact, DetectionSettings(false_positive_rate=0.2))
         judged = detector.assess(detector._encoder.encode(slow))
-        channels, wanted = judged.channels, detector._rules.wanted
-        by_place = (channels[PLACE] >= wanted) & (channels[:PLACE].max(axis=0) < wanted)
-        for trace, verdict, only in zip(slow, detector.verdicts(judged), by_place.tolist(), strict=True):
+        slow_there = judged.channels[PLACE] >= detector._rules.wanted
+        for trace, verdict, place in zip(slow, detector.verdicts(judged), slow_there.tolist(), strict=True):
             check_contract(trace, verdict, detector)
-            if only:
+            if place:
                 found += 1
-                assert {span.type for span in verdict.spans.values()} == {AnomalyType.RESPONSE_TIME}
-    assert found >= 5
+                assert any(span.type in TIME for span in verdict.spans.values())
+    assert found >= 20
 
 
 def test_foreign_traffic_is_unscored(detector, quiet):

@@ -67,7 +67,7 @@ def blamed(model, written: str):
     found = grammar.steps(parent, np.array([0, len(label)]))
     new, _ = rules.new_steps(found, label)
     chosen = [(int(found.caller[i]), int(found.before[i]), int(found.event[i])) for i in np.flatnonzero(new)]
-    marks = blame_steps(chosen, label, parent, transitions, np.zeros(len(label), np.bool_))
+    marks = blame_steps(chosen, label, parent, transitions, np.zeros(len(label), np.bool_), rules.usual)
     return [(mark.row, "".join(names(mark.missing, DICTIONARY))) for mark in marks], marks
 
 
@@ -116,9 +116,9 @@ def test_what_was_expected(model):
 def test_a_gap_is_no_longer_than_three_and_holds_no_rare_call(model):
     transitions = model[1]
     r, a, e = (DICTIONARY.index(one) for one in "RAE")
-    assert names(transitions.gap(r, -2, e, set()), DICTIONARY) == ("A", "B")
-    assert transitions.gap(r, a, e, {DICTIONARY.index("B")}) == ()
-    assert transitions.gap(r, -2, DICTIONARY.index("X"), set()) == ()
+    assert [names(gap, DICTIONARY) for gap in transitions.gaps(r, -2, e)] == [("A", "B")]
+    assert [names(gap, DICTIONARY) for gap in transitions.gaps(r, a, e)] == [("B",)]
+    assert not list(transitions.gaps(r, -2, DICTIONARY.index("X")))
 
 
 def test_names_leave_out_what_the_dictionary_does_not_have():
@@ -153,5 +153,5 @@ def test_a_failure_is_blamed_on_the_last_failed_call_below(model) -> None:
     found = grammar.steps(parent, np.array([0, len(label)]))
     new, _ = rules.new_steps(found, label)
     chosen = [(int(found.caller[i]), int(found.before[i]), int(found.event[i])) for i in np.flatnonzero(new)]
-    marks = blame_steps(chosen, label, parent, transitions, failed)
+    marks = blame_steps(chosen, label, parent, transitions, failed, rules.usual)
     assert [mark.row for mark in marks] == [4]
