@@ -39,7 +39,6 @@ Floats = npt.NDArray[np.float64]
 _HIGH: Final = 1.0
 """Decades above the threshold from which on a level is high (contract, section 3)."""
 _BELOW: Final = 1.0 - 1e-9
-_LONGEST: Final = 1e4  # on any label's scale
 
 
 @dataclass(slots=True)
@@ -254,7 +253,7 @@ class Attribution:
         covered = float(events.duration_us[row]) - raw
         here = known.label[row : row + 1]
         expected = min(float(from_scaled(np.array([mixture.median(predicted)]), here, calibration)[0]), own)
-        long = mixture.exceeded_by(predicted[None], LONG, np.array([_LONGEST]))
+        long = mixture.exceeded_by(predicted[None], LONG)
         long_us = from_scaled(long, here, calibration)
         typical = typical_trace(known.label[first : first + 1], calibration)
 

@@ -116,8 +116,6 @@ class Scorer:
         time = np.zeros(positions[-1])
         long = np.full(positions[-1], np.inf)
         rank = np.zeros(positions[-1] if ranks else 0, np.int64)
-        scaled = np.zeros(positions[-1])
-        scaled[np.arange(len(times)) + np.repeat(np.arange(len(lengths)), lengths)] = times
         into = (label, time, rank) if ranks else (label, time)
         outputs = (*SURPRISES[:2], *DETAILS[: len(into) - 2], DETAILS[-1], "state_out")
         for bucket in _buckets(lengths, self._cells):
@@ -129,7 +127,7 @@ class Scorer:
                     column[place] = output[rows, columns]
                 exceeded = time[place] > -np.log(LONG)
                 rows, columns, place = rows[exceeded], columns[exceeded], place[exceeded]
-                long[place] = exceeded_by(found[-1][rows, columns], LONG, scaled[place])
+                long[place] = exceeded_by(found[-1][rows, columns], LONG)
                 at += valid.shape[1]
         time[positions[1:] - 1] = 0.0
         long[positions[1:] - 1] = np.inf

@@ -146,6 +146,13 @@ def test_median_and_surprise_of_a_mixture():
     assert mixture.median(np.array([0.0, 2.0, 3.0], np.float32)) == pytest.approx(2.0, abs=1e-4)
 
 
+def test_what_a_share_exceeds_is_exceeded_by_that_share():
+    two = np.array([np.log(0.7), np.log(0.3), -1.0, 3.0, -1.0, 0.5], np.float32)
+    for share in (0.3, 0.1, 0.01):
+        at = mixture.exceeded_by(np.array([two, two]), share)
+        assert np.exp(-mixture.surprise(two, at)) == pytest.approx(share, rel=0.02)
+
+
 def test_a_failure_is_blamed_on_the_last_failed_call_below(model) -> None:
     rules, transitions = model
     label, parent = columns("R(A X(C X(D)) E)")  # both X failed: an unknown label stands for the new status
