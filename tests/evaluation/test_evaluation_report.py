@@ -13,7 +13,7 @@ from fake_models import LABELS, Constant, Knowing, OneSided, Random, traffic
 
 from otel_tracead.evaluation import claims, tables
 from otel_tracead.evaluation.claims import Cast, Cost, Verdict
-from otel_tracead.evaluation.experiments import By, Kind, Row, measure, rule_of
+from otel_tracead.evaluation.experiments import SPAN_SHARES, By, Kind, Row, measure, rule_at, rule_of
 from otel_tracead.evaluation.report import Study, files
 
 pytest.importorskip("matplotlib", reason="the figures need the extra `train` or `dev`")
@@ -81,6 +81,21 @@ def test_a_margin_is_judged_seed_by_seed() -> None:
     assert margin((0.9, 0.8), (0.8, 0.7)) is Verdict.PARTLY
     assert margin((0.9, 0.89), (0.8, 0.79)) is Verdict.FAILED
     assert margin((0.99, 0.8), (0.7, 0.75)) is Verdict.FAILED
+
+
+def test_better_at_one_share_of_false_alarms_is_not_better() -> None:
+    def timed(model: str, rule: str, strict: float) -> Row:
+        return Row(model, 0, Kind.TIME, rule, By.ALL, 0, 100, strict, strict, 0.01, 0.1)
+
+    def verdict(*advantages: float) -> Verdict:
+        rules = [rule_at(share) for share in SPAN_SHARES]
+        rows = [timed("constant", rule, 0.5) for rule in rules]
+        rows += [timed("knows both", rule, 0.5 + more) for rule, more in zip(rules, advantages, strict=True)]
+        return claims.judge(rows, [], CAST)[-1].verdict
+
+    assert verdict(0.1, 0.1, 0.1) is Verdict.HELD
+    assert verdict(-0.2, 0.1, -0.1) is Verdict.PARTLY
+    assert verdict(-0.2, -0.1, 0.0) is Verdict.FAILED
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
