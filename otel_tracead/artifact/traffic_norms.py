@@ -34,7 +34,7 @@ class TrafficNorms:
     failures: Floats = field(default_factory=lambda: np.zeros((0, COLUMNS)))
 
     def __len__(self) -> int:
-        """Count the labels; 0 in a model that was trained before norms were learned."""
+        """Count the labels."""
         return len(self.times)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

@@ -226,11 +226,9 @@ def unpack(tables: TrafficNorms, dictionary: Dictionary) -> Norms:
     """Give the norms that an artifact holds.
 
     Raises:
-        ArtifactError: it holds none, or they are not its dictionary's.
+        ArtifactError: they are not its dictionary's.
     """
     calls, stems = _names(dictionary)
-    if not len(tables):
-        raise ArtifactError("the model was trained before it learned what `rank` compares with; train it again")
     if len(tables.failures) != len(stems) or bool((tables.steps >= len(calls)).any()):
         raise ArtifactError("calibration.npz: the norms of calls are not those of the dictionary")
 

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from otel_tracead.artifact.traffic_norms import TrafficNorms
 from otel_tracead.cli import invoke
 from otel_tracead.generator import Fault, Scenario, requests, simulate
 from otel_tracead.wire.files import TraceFileWriter
@@ -135,22 +134,6 @@ def test_wrong_usage(arguments, said, slow, tiny_artifact, capsys):
     code, out, err = ran(capsys, "--model", tiny_artifact, "--input", slow, *arguments)
     assert (code, out) == (2, "")
     assert said in err
-
-
-def test_a_model_without_norms_says_what_to_do(slow, normal, tiny_model, tmp_path, capsys):
-    from copy import copy
-
-    from tiny_model import write_artifact
-
-    older, numbers = copy(tiny_model), copy(tiny_model.calibration)
-    numbers.norms = TrafficNorms()
-    older.calibration = numbers
-    write_artifact(tmp_path / "older", older)
-    code, out, err = ran(capsys, "--model", tmp_path / "older", "--input", slow)
-    assert (code, out) == (1, "")
-    assert "train it again" in err
-    assert "--reference" in err
-    assert ran(capsys, "--model", tmp_path / "older", "--input", slow, "--reference", normal)[0] == 0
 
 
 def test_unknown_traffic_is_warned_of(tiny_artifact, tmp_path, capsys):

@@ -78,13 +78,6 @@ def test_training_learns_the_same(tiny_model):
     assert all(measured.times[label] == pytest.approx(norm) for label, norm in learned.times.items())
 
 
-def test_an_older_model_says_so(tiny_model):
-    from otel_tracead.artifact.traffic_norms import TrafficNorms
-
-    with pytest.raises(ArtifactError, match="train it again"):
-        unpack(TrafficNorms(), tiny_model.dictionary)
-
-
 def test_norms_of_another_dictionary_are_refused():
     tables = pack(shop_norms(), dictionary())
     with pytest.raises(ArtifactError, match="not those of the dictionary"):
