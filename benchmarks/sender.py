@@ -70,15 +70,16 @@ async def send(traffic: Traffic, target: str, rate: float, seconds: float, first
 
         await channel.channel_ready()
         begun = time.perf_counter()
-        due = begun
+        given = 0
         async with asyncio.TaskGroup() as requests:
             for body, spans in traffic.rounds(first_round):
-                if due - begun >= seconds:
+                # From the count, not by adding up: a sum of floats ends a request early or late by the time of day.
+                if given / rate >= seconds:
                     break
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                await asyncio.sleep(max(0.0, begun + given / rate - time.perf_counter()))
                 await slots.acquire()
                 requests.create_task(one(body, spans))
-                due += spans / rate
+                given += spans
         sent.seconds = time.perf_counter() - begun
     answered.sort()
     sent.p50_ms = 1000 * answered[len(answered) // 2]
