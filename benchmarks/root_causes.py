@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import report
-from benchmarks.targets.traffic import NORMAL, SYSTEMS, VISIBLE, Traffic, first_start, folder, read
+from benchmarks.targets.traffic import NORMAL, SYSTEMS, VISIBLE, Traffic, folder, read
 from otel_tracead.detection.norms import Norms, learn, measure, unpack
 from otel_tracead.detection.ranking import STANDS_OUT, rank
 from otel_tracead.detection.traffic_sums import Split, TrafficSums
@@ -71,7 +71,7 @@ def evaluate(system: str, folds: int) -> list[Named]:
 
 def _named(traffic: Traffic, fault: dict[str, Any], folds: int) -> Iterator[Named]:
     own = np.isin(traffic.minute, [traffic.minutes.index(name) for name in fault["files"]])
-    began = first_start(traffic.events)
+    began = traffic.events.began
     windows = {AFTER: np.flatnonzero(own & (began >= fault["injected_at_unix_nano"])), WHOLE: np.flatnonzero(own)}
     training = _training(traffic, own, folds)
     usual = {MODEL: _learned(select(traffic.events, training)), REFERENCE: _measured(traffic, own)}

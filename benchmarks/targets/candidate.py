@@ -8,7 +8,6 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.targets.traffic import first_start
 from otel_tracead.detection.detector import DetectionSettings, Judged, ModelDetector
 from otel_tracead.detection.rules import Rules
 from otel_tracead.detection.scorer import Scorer
@@ -125,7 +124,7 @@ def _places(judged: Judged) -> Ints:
 
 def in_time(events: Events) -> Iterator[tuple[Ints, Ints]]:
     """Give traces in the order of time, as many as are judged together, and their rows."""
-    order = np.argsort(first_start(events), kind="stable")
+    order = np.argsort(events.began, kind="stable")
     lengths = np.diff(events.offsets)
     run = np.cumsum(lengths[order]) // _TOGETHER
     for chosen in np.split(order, np.flatnonzero(np.diff(run)) + 1):

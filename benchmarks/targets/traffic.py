@@ -69,11 +69,6 @@ def folder() -> Path:
     return Path(os.environ.get("TRACEAD_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
-def first_start(events: Events) -> Ints:
-    """Give the earliest start of each trace, in ns `[traces]`; none is empty."""
-    return np.asarray(np.minimum.reduceat(events.start, events.offsets[:-1]))
-
-
 @dataclass(frozen=True, slots=True)
 class Minute:
     """The traces of one file.
@@ -129,7 +124,7 @@ def _faults(system: str) -> list[dict[str, Any]]:
 
 def _states(events: Events, name: str, faults: Sequence[dict[str, Any]]) -> Ints:
     """Cut by trace, not by file: one that ended before the injection is normal, one that began after it is faulty."""
-    first = first_start(events)
+    first = events.began
     last = np.maximum.reduceat(events.start + (events.duration_us * 1e3).astype(np.int64), events.offsets[:-1])
     state = np.full(events.traces, NORMAL)
     if name.startswith("fault_free"):
@@ -144,7 +139,7 @@ def _states(events: Events, name: str, faults: Sequence[dict[str, Any]]) -> Ints
 
 def arrange(system: str, events: Events, names: npt.NDArray[np.str_], state: Ints, fault: dict[str, str]) -> Traffic:
     """Number the minutes in the order of time."""
-    first = first_start(events)
+    first = events.began
     distinct, place = np.unique(names, return_inverse=True)
     began = np.array([np.median(first[place == index]) for index in range(len(distinct))])
     order = np.argsort(began, kind="stable")
@@ -162,7 +157,7 @@ def blocks(traffic: Traffic, folds: int) -> Iterator[Block]:
 
 def block(traffic: Traffic, number: int, held: npt.NDArray[np.bool_]) -> Block:
     """Hold the traces *held* `[traces]` out."""
-    in_time = np.argsort(first_start(traffic.events), kind="stable")
+    in_time = np.argsort(traffic.events.began, kind="stable")
     held, state = held[in_time], traffic.state[in_time]
     return Block(
         number,

@@ -175,8 +175,7 @@ def _sums(
     sums = TrafficSums(split)
     for chunk in _chunks(_traces(paths, show)):
         events = encoder.encode(chunk)
-        begin = np.minimum.reduceat(events.start, events.offsets[:-1])
-        sums.add(select(events, np.flatnonzero([wanted(moment) for moment in begin.tolist()])))
+        sums.add(select(events, np.flatnonzero([wanted(moment) for moment in events.began.tolist()])))
     return sums
 
 

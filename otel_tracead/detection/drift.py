@@ -58,7 +58,7 @@ class Drift:
         """
         log_us = np.log10(1.0 + events.self_us)
         shift = np.zeros(len(events))
-        for minute, rows in by_minute(events, np.arange(len(events)), events.trace):
+        for minute, rows in by_minute(events.began[events.trace]):
             if minute != self._minute:
                 self._settle()
                 self._minute = minute
@@ -99,14 +99,17 @@ class Drift:
         self.shift[rows] = np.clip(low, _FASTER, _SLOWER)
 
 
-def by_minute(events: Events, rows: Ints, trace: Ints) -> list[tuple[int, Ints]]:
-    """Cut *rows*, each of a trace `[n]`, by the minute in which the trace began, the earliest first."""
-    if not len(rows):
+def by_minute(began: Ints) -> list[tuple[int, Ints]]:
+    """Give the rows of each minute, the earliest minute first.
+
+    Args:
+        began: when the trace of each row began, in ns `[n]`.
+    """
+    if not len(began):
         return []
-    first = np.minimum.reduceat(events.start, events.offsets[:-1]) // MINUTE_NS
-    minute = first[trace]
+    minute = began // MINUTE_NS
     order = np.argsort(minute, kind="stable")
     cuts = np.flatnonzero(np.diff(minute[order])) + 1
     if len(cuts) >= _MOST_GROUPS:
         cuts = cuts[:: -(-len(cuts) // _MOST_GROUPS)]
-    return [(int(minute[part[0]]), rows[part]) for part in np.split(order, cuts)]
+    return [(int(minute[part[0]]), part) for part in np.split(order, cuts)]

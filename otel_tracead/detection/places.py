@@ -97,8 +97,9 @@ class Recent:
             Standard deviations `[v]`; 0 where the trace itself is not slow there, or too few others came.
         """
         strength = np.zeros(len(seen.trace))
-        bucket = (np.minimum.reduceat(events.start, events.offsets[:-1]) // _BUCKET_NS)[seen.trace]
-        for minute, rows in by_minute(events, np.arange(len(seen.trace)), seen.trace):
+        began = events.began[seen.trace]
+        bucket = began // _BUCKET_NS
+        for minute, rows in by_minute(began):
             if minute != self._minute:
                 self._settle()
                 self._minute = minute

@@ -134,7 +134,7 @@ class TrafficSums:
         self._sum_up(self.steps, key, np.zeros(len(real)))
 
     def _blocks_of_time(self, events: Events) -> tuple[Ints, Ints]:
-        begin = np.minimum.reduceat(events.start, events.offsets[:-1]) // self._width_ns
+        begin = events.began // self._width_ns
         self._blocks.update(np.unique(begin).tolist())
         return begin[events.trace], np.full(len(events), NOTHING)
 

@@ -197,7 +197,7 @@ def try_out(
 
 
 def _by_time(events: Events) -> Ints:
-    return np.argsort(np.minimum.reduceat(events.start, events.offsets[:-1]), kind="stable")
+    return np.argsort(events.began, kind="stable")
 
 
 class _Rule:

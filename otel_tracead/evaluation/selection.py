@@ -56,7 +56,7 @@ def divide(events: Events) -> Material:
             f"{FEWEST_TRACES}, better some thousands); give more or longer files of normal traffic"
         )
     used = select(events, usable)
-    in_time = np.argsort(np.minimum.reduceat(used.start, used.offsets[:-1]), kind="stable")
+    in_time = np.argsort(used.began, kind="stable")
     border = round(len(in_time) * (1 - _TEST))
     training, test = select(used, np.sort(in_time[:border])), select(used, np.sort(in_time[border:]))
     dictionary = learn_dictionary(training, max_labels=_LABELS, min_count=_FEWEST_OF_A_LABEL)

@@ -75,6 +75,11 @@ class Events:
         return np.repeat(np.arange(self.traces), np.diff(self.offsets))
 
     @property
+    def began(self) -> Ints:
+        """When each trace began: its first start, in ns `[traces]`; none is empty."""
+        return np.asarray(np.minimum.reduceat(self.start, self.offsets[:-1]))
+
+    @property
     def trace_us(self) -> npt.NDArray[np.float64]:
         """How long each trace took, from its first start to its last end, in microseconds `[traces]`; none is empty."""
         first, start = self.offsets[:-1], self.start / 1e3

@@ -85,7 +85,7 @@ def measure(one: HeldOut, time_tails: Tails, of_label: Ints) -> Measured:
     block = select(one.events, np.flatnonzero(one.events.offsets[:-1] >= one.first))
     label = one.own(one.known.label)
     seen = visits(block, of_label[label], time_tails.strength(one.own(one.event_surprise), label))
-    minute = np.minimum.reduceat(block.start, block.offsets[:-1])[seen.trace] // MINUTE_NS
+    minute = block.began[seen.trace] // MINUTE_NS
     return seen.place, seen.nats, minute, np.full(len(minute), one.number)
 
 

@@ -186,8 +186,7 @@ def learn(
 
 def blocks_of_time(events: Events, folds: int) -> list[Ints]:
     """Cut the traces into *folds* blocks by the time of their first event."""
-    first = np.minimum.reduceat(events.start, events.offsets[:-1])
-    return [np.sort(block) for block in np.array_split(np.argsort(first, kind="stable"), folds)]
+    return [np.sort(block) for block in np.array_split(np.argsort(events.began, kind="stable"), folds)]
 
 
 def _lone_labels(events: Events, rules: grammar.Grammar) -> Floats:

@@ -3,7 +3,7 @@
 import numpy as np
 from tiny_model import START, shop_traces
 
-from benchmarks.targets.traffic import FAULT, NORMAL, Block, Traffic, arrange, block, first_start
+from benchmarks.targets.traffic import FAULT, NORMAL, Block, Traffic, arrange, block
 from otel_tracead.generator import Fault
 from otel_tracead.traces.encoding import Encoder
 from otel_tracead.traces.labels import LabelTemplate
@@ -24,7 +24,7 @@ def day(seed: int = 5, every: int = 1) -> Traffic:
     )
     traces = shop_traces(seed=seed, duration_s=MINUTES * MINUTE_S, faults=(fault,))
     events = Encoder(LabelTemplate()).encode(traces[::every])
-    minute = np.minimum((first_start(events) - START) // int(MINUTE_S * 1e9), MINUTES - 1)
+    minute = np.minimum((events.began - START) // int(MINUTE_S * 1e9), MINUTES - 1)
     names = np.array([f"{chr(ord('a') + one)}.jsonl.gz" for one in range(MINUTES)])
     state = np.where(np.isin(minute, FAULTY), FAULT, NORMAL)
     return arrange("shop", events, names[minute], state, {names[one]: "cpu_contention" for one in FAULTY})

@@ -5,7 +5,7 @@ import pytest
 from tiny_model import START, shop_traces
 
 from benchmarks.root_causes import AFTER, MODEL, REFERENCE, RULE, WHOLE, Named, _named, _slowest, _training, table, text
-from benchmarks.targets.traffic import FAULT, NORMAL, Traffic, arrange, first_start
+from benchmarks.targets.traffic import FAULT, NORMAL, Traffic, arrange
 from otel_tracead.generator import Fault
 from otel_tracead.traces.encoding import Encoder
 from otel_tracead.traces.labels import LabelTemplate
@@ -21,7 +21,7 @@ def traffic() -> Traffic:
     begins, lasts = FAULTY[0] * MINUTE_S, len(FAULTY) * MINUTE_S
     slow = Fault(kind="slow_service", service="product-catalog", start_s=begins, duration_s=lasts)
     events = Encoder(LabelTemplate()).encode(shop_traces(5, MINUTES * MINUTE_S, (slow,)))
-    minute = np.minimum((first_start(events) - START) // int(MINUTE_S * 1e9), MINUTES - 1)
+    minute = np.minimum((events.began - START) // int(MINUTE_S * 1e9), MINUTES - 1)
     names = np.array([f"{one}.jsonl.gz" for one in range(MINUTES)])
     state = np.where(np.isin(minute, FAULTY), FAULT, NORMAL)
     return arrange("shop", events, names[minute], state, {str(names[one]): "cpu_contention" for one in FAULTY})

@@ -65,7 +65,7 @@ def test_any_times_do(starts):
 @given(st.lists(st.integers(0, 2**62), max_size=500))
 def test_every_row_is_in_one_minute_and_there_are_not_too_many(starts):
     events = one_event_traces(np.ones(len(starts)), np.array(starts, np.int64))
-    parts = by_minute(events, np.arange(len(starts)), events.trace)
+    parts = by_minute(events.began[events.trace])
     assert sorted(np.concatenate([rows for _, rows in parts]).tolist() if parts else []) == list(range(len(starts)))
     assert len(parts) <= 201
     assert [minute for minute, _ in parts] == sorted(minute for minute, _ in parts)

@@ -23,10 +23,6 @@ def office() -> Events:
     return simulated(40.0, Encoder(LabelTemplate(), Order.START))
 
 
-def first_starts(events: Events) -> np.ndarray:
-    return np.minimum.reduceat(events.start, events.offsets[:-1])
-
-
 def changed(events: Events, **columns: object) -> Events:
     copy = select(events, np.arange(events.traces))
     for name, value in columns.items():
@@ -44,7 +40,7 @@ def test_simulated_traffic_has_traces_of_every_length(office) -> None:
 def test_training_comes_before_test(shop) -> None:
     material = divide(shop)
     assert material.whole
-    assert first_starts(material.training).max() <= first_starts(material.test).min()
+    assert material.training.began.max() <= material.test.began.min()
     assert material.training.traces > 2 * material.test.traces
     for part in (material.training, material.test):
         assert set(np.diff(part.offsets).tolist()) <= set(range(4, 21))
