@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from weakref import WeakSet
 
 
 class Instrument(StrEnum):
@@ -280,14 +281,39 @@ class Histogram:
         self.total += value
 
 
-Series = Counter | Histogram | Callable[[], float]
+class Readers:
+    """The readers of one value; what they read adds up."""
+
+    __slots__ = ("reads",)
+
+    def __init__(self) -> None:
+        self.reads: list[Callable[[], float]] = []
+
+    def __call__(self) -> float:
+        """Read the value."""
+        return sum(read() for read in self.reads)
+
+
+Series = Counter | Histogram | Readers
 
 
 class Telemetry:
-    """The numbers of one running service."""
+    """The numbers of one running service.
 
-    def __init__(self) -> None:
-        self._series: dict[Metric, dict[tuple[str, ...], Series]] = {}
+    Args:
+        whole: counts into the same numbers, as a part whose readers are dropped together (see `part`).
+    """
+
+    def __init__(self, whole: "Telemetry | None" = None) -> None:
+        self._series: dict[Metric, dict[tuple[str, ...], Series]] = {} if whole is None else whole._series
+        self._observed: list[tuple[Metric, tuple[str, ...], Callable[[], float]]] = []
+        self._parts: WeakSet[Telemetry] = WeakSet()
+        if whole is not None:
+            whole._parts.add(self)
+
+    def part(self) -> "Telemetry":
+        """Give a view of the same numbers for one component: what is observed through it can be dropped with it."""
+        return Telemetry(self)
 
     def counter(self, metric: Metric, *labels: str) -> Counter:
         """Give the counter of *metric* for these label values, always the same one."""
@@ -309,17 +335,23 @@ class Telemetry:
         Values of several readers with the same labels (a processor in two pipelines) add up.
         """
         self._check(metric, labels)
-        series = self._series.setdefault(metric, {})
-        before = series.get(labels)
-        if isinstance(before, (Counter, Histogram)):
+        readers = self._series.setdefault(metric, {}).setdefault(labels, Readers())
+        if not isinstance(readers, Readers):
             raise TypeError(f"{metric.name}{labels} is counted, not observed")
-        series[labels] = read if before is None else lambda: before() + read()
+        readers.reads.append(read)
+        self._observed.append((metric, labels, read))
 
     def forget_observed(self) -> None:
-        """Drop every reader (before a reload builds new components); what was counted stays."""
-        for series in self._series.values():
-            for labels in [labels for labels, found in series.items() if not isinstance(found, (Counter, Histogram))]:
-                del series[labels]
+        """Drop every reader of this part, of a component that is gone; what was counted stays."""
+        for part in tuple(self._parts):
+            part.forget_observed()
+        for metric, labels, read in self._observed:
+            readers = self._series[metric][labels]
+            if isinstance(readers, Readers):
+                readers.reads.remove(read)
+                if not readers.reads:
+                    del self._series[metric][labels]
+        self._observed.clear()
 
     def collect(self) -> Iterator[tuple[Metric, dict[tuple[str, ...], Series]]]:
         """Give every metric that has values, in the order of the catalogue."""

@@ -1,34 +1,46 @@
 """Pipelines to connected components: receivers and exporters are shared, processors belong to one pipeline."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from otel_tracead.component import Component, Consumer, Kind, Settings
 from otel_tracead.errors import ConfigError, TraceadError
 from otel_tracead.service.config import SIGNAL, Configured, ServiceConfig
-from otel_tracead.service.fanout import Fanout
 from otel_tracead.service.ids import Id
+from otel_tracead.service.outlet import Outlet
 from otel_tracead.telemetry import Telemetry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """A built component.
 
     Attributes:
-        id: its name in the YAML.
+        configured: its name and what the user wrote.
         kind: its section.
         component: itself.
+        telemetry: where it counts; its part of the service's.
         pipeline: the pipeline of a processor, None for what is shared.
-        outlet: the fan-out that it hands its spans to, if there are several consumers.
+        outlet: where a receiver or a processor hands its spans to.
     """
 
-    id: Id
+    configured: Configured
     kind: Kind
     component: Component
+    telemetry: Telemetry
     pipeline: Id | None = None
-    outlet: Fanout | None = None
+    outlet: Outlet | None = None
+
+    @property
+    def id(self) -> Id:
+        """Its name in the YAML."""
+        return self.configured.id
+
+
+Reuse = Callable[[Kind, Configured, Id | None, Sequence[Consumer]], Node | None]
+"""Gives the running node that a component of the configuration (kind, what is configured, pipeline of a processor, its
+consumers) needs no other for, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ def build(
     telemetry: Telemetry,
     logger: Any,
     fail: Callable[[BaseException], None] = lambda _error: None,
+    reuse: Reuse = lambda *_: None,
 ) -> Graph:
     """Build every component that the configuration uses and connect them; nothing is started.
 
@@ -92,21 +105,29 @@ def build(
         telemetry: where all of them count.
         logger: bound for each with its id and kind.
         fail: what components call when they cannot go on.
+        reuse: what is running already and need not be built.
 
     Raises:
         ConfigError: every component that could not be built, with its path.
     """
-    return _Builder(config, telemetry, logger, fail).build()
+    return _Builder(config, telemetry, logger, fail, reuse).build()
 
 
 class _Builder:
     def __init__(
-        self, config: ServiceConfig, telemetry: Telemetry, logger: Any, fail: Callable[[BaseException], None]
+        self,
+        config: ServiceConfig,
+        telemetry: Telemetry,
+        logger: Any,
+        fail: Callable[[BaseException], None],
+        reuse: Reuse,
     ) -> None:
         self._config = config
         self._telemetry = telemetry
         self._logger = logger
         self._fail = fail
+        self._reuse = reuse
+        self._built: list[Node] = []
         self._problems: list[str] = []
         self._extensions: dict[str, Component] = {}
         self._graph = Graph()
@@ -135,6 +156,8 @@ class _Builder:
             if node is not None:
                 self._graph.receivers.append(node)
         if self._problems:
+            for node in self._built:
+                node.telemetry.forget_observed()
             raise ConfigError(self._problems)
         return self._graph
 
@@ -143,32 +166,39 @@ class _Builder:
 
     def _node(self, kind: Kind, id_: Id, consumers: list[Consumer], pipeline: Id | None = None) -> Node | None:
         configured: Configured = self._config.components[kind][id_]
+        if consumers or kind in {Kind.EXPORTER, Kind.EXTENSION}:
+            found = self._reuse(kind, configured, pipeline, consumers)
+            if found is not None:
+                return found
         logger = self._logger.bind(**{"otelcol.component.id": str(id_), "otelcol.component.kind": kind.singular})
         if kind is not Kind.EXTENSION:
             logger = logger.bind(**{"otelcol.signal": SIGNAL})
         if pipeline is not None:
             logger = logger.bind(**{"otelcol.pipeline.id": str(pipeline)})
+        telemetry = self._telemetry.part()
         settings = Settings(
             id=str(id_),
             kind=kind,
-            telemetry=self._telemetry,
+            telemetry=telemetry,
             logger=logger,
             extensions=self._extensions,
             base=self._config.base,
             fail=self._fail,
         )
-        outlet = Fanout(consumers, logger) if len(consumers) > 1 else None
-        consumer = outlet or (consumers[0] if consumers else None)
-        if consumer is None and kind in {Kind.RECEIVER, Kind.PROCESSOR}:
+        if not consumers and kind in {Kind.RECEIVER, Kind.PROCESSOR}:
             return None  # what it would feed could not be built, and that was said
+        outlet = Outlet(consumers, logger) if consumers else None
         try:
-            component = configured.factory.build(configured.config, settings, consumer)
+            component = configured.factory.build(configured.config, settings, outlet)
         except (TraceadError, OSError, ValueError) as error:
+            telemetry.forget_observed()
             self._problems += [
                 f"{kind.value}::{id_}: {line}" for line in str(error).splitlines() or ["cannot be built"]
             ]
             return None
-        return Node(id_, kind, component, pipeline, outlet)
+        node = Node(configured, kind, component, telemetry, pipeline, outlet)
+        self._built.append(node)
+        return node
 
 
 def _consumer(node: Node) -> Consumer:

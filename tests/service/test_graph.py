@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import structlog
-from service_fakes import MINIMAL, Fake, House
+from service_fakes import MINIMAL, House
 
 from otel_tracead.component import Kind
 from otel_tracead.errors import Backpressure, ConfigError
@@ -84,12 +84,11 @@ async def test_an_exporter_that_waits_for_a_dead_backend_does_not_take_the_time_
 async def test_processors_work_in_the_order_of_the_list() -> None:
     house = House()
     async with running(TWO_PIPELINES, registry=house.registry):
-        entry = house.get("receiver in/2").next
-        assert isinstance(entry, Fake)
-        assert entry.name == "processor step"
-        assert isinstance(entry.next, Fake)
-        assert entry.next.name == "processor step/2"
-        assert entry.next.next is house.get("exporter out")
+        way: list[Any] = [house.get("receiver in/2")]
+        while (outlet := way[-1].next) is not None:
+            (following,) = outlet.consumers
+            way.append(following)
+        assert [fake.name for fake in way[1:]] == ["processor step", "processor step/2", "exporter out"]
 
 
 async def test_a_refusing_exporter_refuses_for_all_and_nothing_is_taken() -> None:
