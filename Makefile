@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment and installs what it needs, once; nothing has to be done before.
 #
 #   make demo         see it work: simulated traffic with faults, annotated, with a report (demo-output/)
-#   make test         the tests, with a real Zipkin where Java and Maven are there
+#   make test         the tests, with a real Zipkin and a real Kafka where Java and Maven are there
 #   make test-peers   the tests that need PyTorch, a real Collector and a real Jaeger (Go; the first build takes minutes)
 #   make lint         ruff and mypy
 #   make bench        CPU a span, beside other stages (docs/results/)
@@ -32,7 +32,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/otel-tracead demo
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m tools.peers install zipkin
+	@$(BIN)/python -m tools.peers install zipkin kafka
 	$(BIN)/python -m pytest -n 2 -m "not peers and not train" $(PYTEST_FLAGS)
 
 test-peers: $(VENV)/.train peers

@@ -3,10 +3,11 @@
 import argparse
 import sys
 
-from tools.peers import Unavailable, jaeger, otelcol, rotel, zipkin
+from tools.peers import Unavailable, jaeger, kafka, otelcol, rotel, zipkin
 
 _INSTALLERS = {
     "zipkin": zipkin.install,
+    "kafka": kafka.install,
     "rotel": rotel.install,
     "otelcol": otelcol.install,
     "jaeger": jaeger.install,
