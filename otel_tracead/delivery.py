@@ -14,6 +14,8 @@ from otel_tracead.wire.batch import SpanBatch, concatenate
 class Delivery:
     """One accepted request; settled when every hold on it was given back.
 
+    A receiver whose source keeps what it sent (Kafka) may make its own kind, which says more about itself.
+
     Attributes:
         holds: how many holders there still are.
     """
@@ -39,6 +41,19 @@ class Delivery:
             raise RuntimeError("a delivery was settled more often than it was held")
         if self.holds == 0 and self._on_settled is not None:
             self._on_settled()
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether somebody else was given the same spans: a trace that is still being gathered of them is his."""
+        return False
+
+    @property
+    def replayed(self) -> bool:
+        """Whether its spans were handed on before, and come again only so that traces with others are whole."""
+        return False
+
+    def gathered_with(self, earlier: "Delivery") -> None:
+        """Hear that spans of a released trace came in this delivery, and the first of them in *earlier*."""
 
 
 @dataclass(slots=True, eq=False)

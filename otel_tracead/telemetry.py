@@ -189,6 +189,20 @@ SPANS_INVALID_ID = Metric(
     "Spans without valid ids, forwarded ungrouped.",
     ("processor",),
 )
+SPANS_WITHDRAWN = Metric(
+    "otelcol_processor_tracead_spans_withdrawn",
+    _C,
+    "{span}",
+    "Spans of open traces that were let go because another replica now has their Kafka partition.",
+    ("processor",),
+)
+SPANS_REPLAYED = Metric(
+    "otelcol_processor_tracead_spans_replayed",
+    _C,
+    "{span}",
+    "Spans read again from Kafka that were handed on before, and let go.",
+    ("processor",),
+)
 SPANS_SPOOFED = Metric(
     "otelcol_processor_tracead_spans_spoofed",
     _C,

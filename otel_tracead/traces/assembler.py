@@ -106,9 +106,14 @@ class _Gathering(list[bytes | Envelope]):
         return cast("list[Envelope]", self[1::2])
 
     @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """Everything that brought spans, in order of arrival."""
+        return (*(self.earlier or ()), self.delivery)
+
+    @property
     def holds(self) -> list[tuple[Delivery, int]]:
         """One hold on each delivery."""
-        return [(delivery, 1) for delivery in (*(self.earlier or ()), self.delivery)]
+        return [(delivery, 1) for delivery in self.deliveries]
 
 
 class _Request(NamedTuple):
@@ -125,9 +130,15 @@ class Assembler:
     A trace id is *open* (its spans are gathered), *undecided* (released, and no verdict yet: its spans wait for
     `decide`), *decided* (its spans are late) or unknown (its first span opens it).
 
+    A trace is let go instead of released when it is not ours to judge: all of its spans were withdrawn (somebody else
+    has them and judges it whole), or all were replayed (it was judged and handed on before; what may still come of it
+    is late). A trace that has other spans too is released with all that it has.
+
     Attributes:
         open_spans: how many spans the open traces have.
         waiting_spans: how many spans of undecided traces wait.
+        withdrawn_spans: how many spans of withdrawn traces were let go so far.
+        replayed_spans: how many replayed spans were let go so far.
     """
 
     def __init__(self, policy: ReleasePolicy) -> None:
@@ -140,6 +151,9 @@ class Assembler:
         self._decided = DecisionCache(policy.decision_cache)
         self.open_spans = 0
         self.waiting_spans = 0
+        self.withdrawn_spans = 0
+        self.replayed_spans = 0
+        self._let_go: list[Delivery] = []
 
     @property
     def open_traces(self) -> int:
@@ -168,6 +182,10 @@ class Assembler:
                 trace = traces.get(trace_id)
                 if trace is None or len(trace) >= most:
                     parts += self._route(trace_id, span, envelope, request)
+                elif trace.delivery is not delivery and trace.delivery.withdrawn:
+                    # What was withdrawn has come back: its spans come again, all of them.
+                    added.released += self._release(trace_id, Release.LIMIT, now)
+                    parts += self._route(trace_id, span, envelope, request)
                 else:
                     trace.append(span)
                     trace.append(envelope)
@@ -185,6 +203,7 @@ class Assembler:
             added.invalid.holds = ((delivery, 1),)
             parts += 1
         delivery.hold(parts)
+        self._settle_let_go()
         return added
 
     def decide(self, decisions: Iterable[tuple[bytes, Decision]]) -> Late:
@@ -208,14 +227,17 @@ class Assembler:
     def due(self, now: float) -> list[Trace]:
         """Release the traces whose time has come at *now*."""
         rooted = list(takewhile(lambda trace_id: self._rooted[trace_id] <= now, self._rooted))
-        released = [self._release(trace_id, Release.ROOT, now) for trace_id in rooted]
+        released = [trace for trace_id in rooted for trace in self._release(trace_id, Release.ROOT, now)]
         waited = list(takewhile(lambda trace_id: self._open[trace_id].deadline <= now, self._open))
-        released += [self._release(trace_id, Release.WAIT, now) for trace_id in waited]
+        released += [trace for trace_id in waited for trace in self._release(trace_id, Release.WAIT, now)]
+        self._settle_let_go()
         return released
 
     def drain(self, now: float) -> list[Trace]:
         """Release every open trace, the oldest first."""
-        return [self._release(trace_id, Release.SHUTDOWN, now) for trace_id in list(self._open)]
+        released = [trace for trace_id in list(self._open) for trace in self._release(trace_id, Release.SHUTDOWN, now)]
+        self._settle_let_go()
+        return released
 
     def next_deadline(self) -> float | None:
         """Say when `due` has something to release, unless something is added before; None if nothing is open."""
@@ -229,12 +251,15 @@ class Assembler:
     def _route(self, trace_id: bytes, span: bytes, envelope: Envelope, request: "_Request") -> int:
         """Find the place of a span that no open trace has room for; gives the number of new holds."""
         added, delivery, now = request
+        if delivery.replayed and trace_id not in self._open and not self._opens(trace_id):
+            self.replayed_spans += 1
+            return 0
         if not trace_id or trace_id == NO_TRACE:
             added.invalid.spans.append(span)
             added.invalid.envelopes.append(envelope)
             return 0
         if trace_id in self._open:
-            added.released.append(self._release(trace_id, Release.LIMIT, now))
+            added.released += self._release(trace_id, Release.LIMIT, now)
         if trace_id in self._undecided:
             self.waiting_spans += 1
             waiting = self._undecided[trace_id]
@@ -254,7 +279,7 @@ class Assembler:
             added.late.decisions.append(decision)
             return 0
         if len(self._open) >= self._policy.num_traces:
-            added.released.append(self._release(next(iter(self._open)), Release.LIMIT, now))
+            added.released += self._release(next(iter(self._open)), Release.LIMIT, now)
         self._open[trace_id] = _Gathering(span, envelope, delivery, now + self._policy.wait_duration)
         self.open_spans += 1
         return 1
@@ -263,9 +288,33 @@ class Assembler:
         if trace_id in self._open and trace_id not in self._rooted and is_root(span):
             self._rooted[trace_id] = now + self._policy.wait_after_root
 
-    def _release(self, trace_id: bytes, release: Release, now: float) -> Trace:
+    def _opens(self, trace_id: bytes) -> bool:
+        """Say whether a span of *trace_id* would open a trace: it has an id, and nothing is known of it."""
+        known = trace_id in self._undecided or self._decided.get(trace_id) is not None
+        return bool(trace_id) and trace_id != NO_TRACE and not known
+
+    def _release(self, trace_id: bytes, release: Release, now: float) -> tuple[Trace, ...]:
+        """Release an open trace; gives nothing where it is let go instead."""
         trace = self._open.pop(trace_id)
         self._rooted.pop(trace_id, None)
-        self._undecided[trace_id] = None
-        self.open_spans -= len(trace) // 2
-        return Trace(trace_id, trace.spans, trace.envelopes, release, trace.holds, now)
+        spans = len(trace) // 2
+        self.open_spans -= spans
+        if trace.delivery.withdrawn and all(one.withdrawn for one in trace.deliveries):
+            self.withdrawn_spans += spans
+        elif trace.delivery.replayed and all(one.replayed for one in trace.deliveries):
+            self.replayed_spans += spans
+            self._decided.put(trace_id, Decision.UNSCORED)
+        else:
+            self._undecided[trace_id] = None
+            if trace.earlier is not None:
+                for later in (*trace.earlier[1:], trace.delivery):
+                    later.gathered_with(trace.earlier[0])
+            return (Trace(trace_id, trace.spans, trace.envelopes, release, trace.holds, now),)
+        self._let_go += trace.deliveries
+        return ()
+
+    def _settle_let_go(self) -> None:
+        """Give back the holds of traces that were let go, once nobody counts on them any more."""
+        let_go, self._let_go = self._let_go, []
+        for delivery in let_go:
+            delivery.settle()

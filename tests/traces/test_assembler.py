@@ -241,3 +241,112 @@ def test_the_cache_forgets_what_was_not_asked_for():
 def test_a_policy_that_holds_nothing_is_refused(wrong):
     with pytest.raises(ValueError):
         policy(**wrong)
+
+
+class Kept(Delivery):
+    """A delivery whose source keeps what it sent."""
+
+    __slots__ = ("again", "companions", "gone")
+
+    def __init__(self, *, gone: bool = False, again: bool = False) -> None:
+        super().__init__()
+        self.gone, self.again = gone, again
+        self.companions: list[Delivery] = []
+
+    @property
+    def withdrawn(self) -> bool:
+        return self.gone
+
+    @property
+    def replayed(self) -> bool:
+        return self.again
+
+    def gathered_with(self, earlier: Delivery) -> None:
+        self.companions.append(earlier)
+
+
+def bring(assembler: Assembler, delivery: Delivery, *spans: bytes, now: float = 0.0):
+    added = assembler.add(batch(*spans), delivery, now)
+    delivery.settle()
+    return added
+
+
+def test_a_trace_of_withdrawn_spans_is_let_go():
+    assembler = Assembler(policy())
+    first, second = Kept(), Kept()
+    bring(assembler, first, encoded(1, 1), encoded(2, 1))
+    bring(assembler, second, encoded(1, 2, parent=1))
+    first.gone = second.gone = True
+    assert assembler.due(10.0) == []
+    assert (first.holds, second.holds, assembler.withdrawn_spans, assembler.open_spans) == (0, 0, 3, 0)
+    # Nothing is remembered of it: were it to come back, it would be judged.
+    back = Kept()
+    assert bring(assembler, back, encoded(1, 1), now=11.0).late.spans == []
+    assert [len(trace.spans) for trace in assembler.due(21.0)] == [1]
+
+
+def test_a_trace_is_released_if_one_of_its_spans_was_not_withdrawn():
+    assembler = Assembler(policy())
+    for gone in (True, False), (False, True):
+        deliveries = [Kept(), Kept()]
+        for number, delivery in enumerate(deliveries):
+            bring(assembler, delivery, encoded(1, number + 1))
+        for delivery, withdrawn in zip(deliveries, gone, strict=True):
+            delivery.gone = withdrawn
+        (trace,) = assembler.drain(1.0)
+        assert len(trace.spans) == 2
+        assert [delivery.holds for delivery in deliveries] == [1, 1]
+        assembler.decide([(trace.trace_id, Decision.NORMAL)])
+        assembler = Assembler(policy())
+
+
+def test_withdrawn_spans_that_come_back_make_the_trace_anew():
+    assembler = Assembler(policy())
+    before, again = Kept(), Kept()
+    bring(assembler, before, encoded(1, 1), encoded(1, 2, parent=1))
+    before.gone = True
+    added = bring(assembler, again, encoded(1, 1), encoded(1, 2, parent=1), encoded(1, 3, parent=1), now=5.0)
+    assert (added.released, before.holds, assembler.open_spans, assembler.withdrawn_spans) == ([], 0, 3, 2)
+    (trace,) = assembler.due(15.0)
+    assert len(trace.spans) == 3
+
+
+def test_replayed_spans_only_make_other_traces_whole():
+    assembler = Assembler(policy())
+    again, new = Kept(again=True), Kept()
+    bring(assembler, again, encoded(1, 1), encoded(2, 1), encoded(bytes(16), 1))
+    bring(assembler, new, encoded(2, 2, parent=1), now=1.0)
+    (trace,) = assembler.due(11.0)
+    assert (trace.trace_id, len(trace.spans)) == (trace_id(2), 2)
+    assert (again.holds, new.holds, assembler.replayed_spans) == (1, 1, 2)
+    # What comes later of the one that was judged elsewhere is late, and by a verdict that nobody here knows.
+    late = bring(assembler, new_late := Kept(), encoded(1, 2, parent=1), now=12.0).late
+    assert (late.decisions, new_late.holds) == ([Decision.UNSCORED], 1)
+    # Replayed once more (the partition came back), what is known here is not handed on again.
+    assembler.decide([(trace_id(2), Decision.NORMAL)])
+    once_more = Kept(again=True)
+    added = bring(assembler, once_more, encoded(1, 1), encoded(2, 1), now=13.0)
+    assert (added.late.spans, added.invalid.spans, once_more.holds, assembler.replayed_spans) == ([], [], 0, 4)
+
+
+def test_deliveries_hear_with_which_others_they_share_a_trace():
+    assembler = Assembler(policy())
+    first, second, third, alone = Kept(), Kept(), Kept(), Kept()
+    bring(assembler, first, encoded(1, 1))
+    bring(assembler, second, encoded(1, 2), encoded(2, 1))
+    bring(assembler, third, encoded(1, 3), encoded(2, 2))
+    bring(assembler, alone, encoded(3, 1))
+    assembler.drain(1.0)
+    assert (first.companions, alone.companions) == ([], [])
+    assert (second.companions, third.companions) == ([first], [first, second])
+
+
+def test_letting_go_within_one_request_settles_it_only_once_it_is_over():
+    assembler = Assembler(policy(num_traces=1))
+    settled = []
+    delivery = Kept(again=True)
+    delivery._on_settled = lambda: settled.append(assembler.replayed_spans)
+    bring(assembler, delivery, encoded(1, 1), encoded(2, 1), encoded(3, 1))
+    assert (settled, delivery.holds) == ([], 1)
+    assembler.drain(1.0)
+    assert settled == [3]

@@ -125,8 +125,7 @@ class TraceadProcessor:
         spans = len(consignment.batch)
         self.admit(spans)
         self._incoming.add(spans)
-        # One delivery for all that this request is held for, without its batch: traces outlive it.
-        delivery = Delivery(Consignment(_NOTHING, consignment.holds).settle)
+        delivery = _one_delivery(consignment)
         added = self._assembler.add(consignment.batch, delivery, time.monotonic())
         self._take(added.released)
         self._pass_late(added.late)
@@ -234,6 +233,8 @@ class TraceadProcessor:
         numbers.observe(telemetry.TRACES_OPEN, lambda: self._assembler.open_traces, name)
         numbers.observe(telemetry.SPANS_OPEN, lambda: self._assembler.open_spans, name)
         numbers.observe(telemetry.SPANS_PENDING, self._pending, name)
+        numbers.observe(telemetry.SPANS_WITHDRAWN, lambda: self._assembler.withdrawn_spans, name)
+        numbers.observe(telemetry.SPANS_REPLAYED, lambda: self._assembler.replayed_spans, name)
         self._incoming = numbers.counter(telemetry.PROCESSOR_INCOMING, name)
         self._by_release = {one: numbers.counter(telemetry.TRACES_RELEASED, name, one.value) for one in Release}
         self._trace_spans = numbers.histogram(telemetry.TRACE_SPANS, name)
@@ -248,6 +249,17 @@ class TraceadProcessor:
                     counter = self._settings.telemetry.counter(metric, self._settings.id, *labels)
                     self._counters[row] = counter
                 counter.add(amount)
+
+
+def _one_delivery(consignment: Consignment) -> Delivery:
+    """Give one delivery for all that a request is held for, without its batch: traces outlive it.
+
+    Of a request that came straight from a receiver it is the receiver's own, which knows what was withdrawn.
+    """
+    match consignment.holds:
+        case [(delivery, 1)]:
+            return delivery
+    return Delivery(Consignment(_NOTHING, consignment.holds).settle)
 
 
 _NOTHING: Final = SpanBatch([])
