@@ -13,10 +13,9 @@ import numpy.typing as npt
 
 from otel_tracead.traces.encoding import Encoder, Events, concatenate
 from otel_tracead.traces.labels import LabelTemplate
-from otel_tracead.traces.offline import Gatherer
+from otel_tracead.traces.offline import gather
+from otel_tracead.traces.reading import TraceFile, read_batches
 from otel_tracead.traces.trace import Trace
-from otel_tracead.wire.files import read_file
-from otel_tracead.wire.otlp import Envelopes
 
 Ints = npt.NDArray[np.int64]
 
@@ -97,13 +96,12 @@ def minutes(system: str) -> Iterator[Minute]:
     for fault in _faults(system):
         for name in fault["files"]:
             by_file[name].append(fault)
-    encoder, envelopes = Encoder(LabelTemplate()), Envelopes()
-    for path in sorted(place.glob("*.jsonl.gz")):
-        gatherer = Gatherer()
-        traces = [trace for _, batch in read_file(path, envelopes) for trace in gatherer.add(batch)]
-        traces += list(gatherer.drain())
+    encoder = Encoder(LabelTemplate())
+    files = [TraceFile(path) for path in sorted(place.glob("*.jsonl.gz"))]
+    for file, batches in zip(files, (batches for _, batches in read_batches(files)), strict=True):
+        name, traces = file.path.name, list(gather(batches))
         events = encoder.encode(traces)
-        yield Minute(path.name, traces, events, _states(events, path.name, by_file[path.name]))
+        yield Minute(name, traces, events, _states(events, name, by_file[name]))
 
 
 def read(system: str) -> Traffic:

@@ -5,48 +5,26 @@ from typing import Final, Literal
 
 import click
 
+from otel_tracead.cli.model_options import (
+    format_option,
+    input_option,
+    model_option,
+    provider_option,
+    rate_option,
+    sources,
+)
+
 _MAX_SPANS: Final = 500_000  # beyond them more traces tell no more, and take minutes
 _EACH: Final = 100  # anomalies of a kind
 _SEED: Final = 0
 
 
 @click.command(name="check")
-@click.option(
-    "--model",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of a model artifact; relative to here, then to the package (the bundled model_artifacts/shop).",
-)
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    required=True,
-    metavar="PATH",
-    help="Trace file, folder or glob, with traffic that you take for normal. Repeats.",
-)
-@click.option(
-    "--false-positive-rate",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=0.01,
-    show_default=True,
-    help="Share of normal traces that may be marked.",
-)
-@click.option(
-    "--execution-provider",
-    type=click.Choice(["auto", "cuda", "cpu"]),
-    default="auto",
-    show_default=True,
-    help="auto takes CUDA when it works.",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or for programs.",
-)
+@model_option
+@input_option(" with traffic that you take for normal")
+@rate_option
+@provider_option
+@format_option()
 def command(
     *,
     model: Path,
@@ -72,9 +50,8 @@ def command(
     from otel_tracead.traces.labels import LabelTemplate
     from otel_tracead.traces.sequences import Order
     from otel_tracead.training.reading import read
-    from otel_tracead.wire.files import expand
 
-    paths = expand(inputs)
+    traces = sources(inputs)
     folder = find_model(model, Path.cwd())
     settings = DetectionSettings(false_positive_rate=false_positive_rate)
     # A model whose own card failed may be checked as well: that is what the check is for.
@@ -90,7 +67,7 @@ def command(
     labels = manifest.labels
     with bars() as show:
         reading = read(
-            paths,
+            traces,
             LabelTemplate(labels.template, labels.patterns, labels.callee),
             Order(labels.order),
             max_spans=_MAX_SPANS,

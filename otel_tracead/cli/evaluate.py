@@ -1,19 +1,14 @@
 """`otel-tracead evaluate`: the paper's experiments, as tables, figures and one page that says what held."""
 
-import sys
 from pathlib import Path
 
 import click
 
+from otel_tracead.cli.model_options import input_option, sources
+
 
 @click.command(name="evaluate")
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="PATH",
-    help="Trace file, folder or glob of normal traffic; repeats. Without it: simulated traffic.",
-)
+@input_option(" of normal traffic (without it: simulated traffic)", required=False)
 @click.option(
     "--output",
     required=True,
@@ -35,9 +30,8 @@ def command(inputs: tuple[str, ...], output: Path, fast: bool, seeds: int) -> No
     from importlib.metadata import PackageNotFoundError, version
 
     from otel_tracead.errors import TraceadError
-    from otel_tracead.wire.files import expand
 
-    paths = expand(inputs)
+    traces = sources(inputs)
     for library in ("matplotlib", "onnx", "torch"):
         try:  # now, and not in a worker after a minute
             version(library)
@@ -45,27 +39,12 @@ def command(inputs: tuple[str, ...], output: Path, fast: bool, seeds: int) -> No
             raise TraceadError(
                 f"evaluate needs {library}, which is not installed; install it with: pip install 'otel-tracead[train]'"
             ) from error
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+    from otel_tracead.cli.progress import bars
     from otel_tracead.evaluation.evaluate import evaluate
 
-    with Progress(
-        TextColumn("{task.description:<32}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    ) as bar:
-        tasks: dict[str, int] = {}
-
-        def show(what: str, share: float) -> None:
-            if what not in tasks:
-                tasks[what] = int(bar.add_task(what, total=1.0))
-            bar.update(tasks[what], completed=share)  # type: ignore[arg-type]
-
+    with bars() as show:
         result = evaluate(
-            paths, output, fast=fast, seeds=seeds, arguments=_arguments(inputs, output, fast, seeds), progress=show
+            traces, output, fast=fast, seeds=seeds, arguments=_arguments(inputs, output, fast, seeds), progress=show
         )
     for warning in result.warnings:
         click.echo(f"warning: {warning}", err=True)

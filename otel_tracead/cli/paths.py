@@ -5,18 +5,15 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from otel_tracead.cli.model_options import model_option
+
 if TYPE_CHECKING:  # heavy, and `--help` needs none of it
     from otel_tracead.artifact.folder import Artifact
     from otel_tracead.detection.paths import Operation
 
 
 @click.command(name="paths")
-@click.option(
-    "--model",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of a model artifact; relative to here, then to the package (the bundled model_artifacts/shop).",
-)
+@model_option
 @click.option(
     "--format",
     "form",

@@ -1,14 +1,13 @@
 """`otel-tracead rank`: which service is the root cause of what changed in a window?"""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
+from otel_tracead.cli.model_options import format_option, input_option, model_option, sources
 from otel_tracead.cli.time_window import Moment, TimeWindow, parse_moment
 
 if TYPE_CHECKING:  # heavy, and `--help` needs none of it
@@ -16,8 +15,7 @@ if TYPE_CHECKING:  # heavy, and `--help` needs none of it
     from otel_tracead.detection.norms import Norms
     from otel_tracead.detection.traffic_sums import Split, TrafficSums
     from otel_tracead.traces.encoding import Encoder
-    from otel_tracead.traces.trace import Trace
-    from otel_tracead.wire.batch import SpanBatch
+    from otel_tracead.traces.reading import Source
 
 _ADDED_TOGETHER: Final = 20_000  # spans
 _MOSTLY: Final = 0.5
@@ -33,21 +31,12 @@ def _moment(_context: click.Context, _option: click.Parameter, text: str | None)
 
 
 @click.command(name="rank")
-@click.option(
-    "--model",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of a model artifact; relative to here, then to the package (the bundled model_artifacts/shop).",
-)
-@click.option(
-    "--input", "inputs", multiple=True, required=True, metavar="PATH", help="Trace file, folder or glob. Repeats."
-)
-@click.option(
-    "--reference",
-    "references",
-    multiple=True,
-    metavar="PATH",
-    help="Traces to compare with, in place of what the model took for normal; those in the window are left out. Repeats.",
+@model_option
+@input_option()
+@input_option(
+    ", to compare with in place of what the model took for normal; traces in the window are left out",
+    required=False,
+    name="--reference",
 )
 @click.option(
     "--since",
@@ -56,14 +45,7 @@ def _moment(_context: click.Context, _option: click.Parameter, text: str | None)
     help="Traces that began from then on: RFC 3339, or -15m from the newest span.",
 )
 @click.option("--until", callback=_moment, metavar="TIME", help="Traces that began before then, likewise.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or for programs (docs/ranking.md).",
-)
+@format_option(" (docs/ranking.md)")
 def command(
     *,
     model: Path,
@@ -84,14 +66,13 @@ def command(
     from otel_tracead.detection.traffic_sums import Split
     from otel_tracead.processors.tracead.model import find_model
     from otel_tracead.reports import ranking as report
-    from otel_tracead.wire.files import expand
 
     artifact = folder.load(find_model(model, Path.cwd()))
-    paths, reference_paths = expand(inputs), expand(references)
+    traces, usual = sources(inputs), sources(references)
     with bars() as show:
-        window = _window(since, until, paths, show)
-        norms, against = _norms(artifact, reference_paths, window, show)
-        sums = _sums(Split.INSTANCE, paths, _encoder(artifact), window.__contains__, partial(show, "reading traces"))
+        window = _window(since, until, traces, show)
+        norms, against = _norms(artifact, usual, window, show)
+        sums = _sums(Split.INSTANCE, traces, _encoder(artifact), window.__contains__, partial(show, "reading traces"))
     first, last = _span_of(sums, window, inputs)
     ranking = rank(sums, norms)
     subject = report.Subject(since=first, until=last, traces=sums.traces, against=against)
@@ -106,29 +87,33 @@ def command(
         )
 
 
-def _window(since: Moment | None, until: Moment | None, paths: Sequence[Path], show: _Show) -> TimeWindow:
-    """Give the window in absolute time; the files are read once more where it is told from the newest span."""
+def _window(since: Moment | None, until: Moment | None, traces: "Sequence[Source]", show: _Show) -> TimeWindow:
+    """Give the window in absolute time; the traces are read once more where it is told from the newest span."""
     newest = 0
     if any(moment is not None and moment.relative for moment in (since, until)):
-        newest = _newest(paths, partial(show, "looking for the newest span"))
+        newest = _newest(traces, partial(show, "looking for the newest span"))
     window = TimeWindow(since.at(newest) if since else None, until.at(newest) if until else None)
     if window.since is not None and window.until is not None and window.since >= window.until:
         raise click.UsageError("--since is not before --until, so no trace can lie between them")
     return window
 
 
-def _newest(paths: Sequence[Path], show: Callable[[float], None]) -> int:
+def _newest(traces: "Sequence[Source]", show: Callable[[float], None]) -> int:
+    from otel_tracead.traces.reading import read_batches
     from otel_tracead.wire.heads import HeadReader
 
     reader = HeadReader((), lambda *_: 0)
     newest = 0
-    for _, batch in _batches(paths, show):
-        envelopes, spans = zip(*batch, strict=True)
-        newest = max(newest, int(reader.read(spans, envelopes).start.max()))
+    for _, batches in read_batches(traces, show):
+        for batch in batches:
+            envelopes, spans = zip(*batch, strict=True)
+            newest = max(newest, int(reader.read(spans, envelopes).start.max()))
     return newest
 
 
-def _norms(artifact: "Artifact", references: Sequence[Path], window: TimeWindow, show: _Show) -> "tuple[Norms, str]":
+def _norms(
+    artifact: "Artifact", references: "Sequence[Source]", window: TimeWindow, show: _Show
+) -> "tuple[Norms, str]":
     """Give what is usual, and where that is known from."""
     from otel_tracead.detection.norms import measure, unpack
     from otel_tracead.detection.traffic_sums import Split
@@ -161,59 +146,23 @@ def _encoder(artifact: "Artifact") -> "Encoder":
 
 def _sums(
     split: "Split",
-    paths: Sequence[Path],
+    traces: "Sequence[Source]",
     encoder: "Encoder",
     wanted: Callable[[int], bool],
     show: Callable[[float], None],
 ) -> "TrafficSums":
-    """Sum up the traces of files that began at a *wanted* moment."""
+    """Sum up the traces that began at a *wanted* moment."""
     import numpy as np
 
     from otel_tracead.detection.traffic_sums import TrafficSums
     from otel_tracead.traces.encoding import select
+    from otel_tracead.traces.reading import chunks, read_traces
 
     sums = TrafficSums(split)
-    for chunk in _chunks(_traces(paths, show)):
+    for chunk in chunks(read_traces(traces, show), _ADDED_TOGETHER):
         events = encoder.encode(chunk)
         sums.add(select(events, np.flatnonzero([wanted(moment) for moment in events.began.tolist()])))
     return sums
-
-
-def _chunks(traces: "Iterator[Trace]") -> "Iterator[list[Trace]]":
-    chunk: list[Trace] = []
-    spans = 0
-    for trace in traces:
-        chunk.append(trace)
-        spans += len(trace.spans)
-        if spans >= _ADDED_TOGETHER:
-            yield chunk
-            chunk, spans = [], 0
-    if chunk:
-        yield chunk
-
-
-def _traces(paths: Sequence[Path], show: Callable[[float], None]) -> "Iterator[Trace]":
-    """Give the traces of files, each file for itself."""
-    from otel_tracead.traces.offline import Gatherer
-
-    for _, batches in groupby(_batches(paths, show), key=itemgetter(0)):
-        gatherer = Gatherer()
-        for _, batch in batches:
-            yield from gatherer.add(batch)
-            gatherer.invalid.clear()
-        yield from gatherer.drain()
-
-
-def _batches(paths: Sequence[Path], show: Callable[[float], None]) -> "Iterator[tuple[Path, SpanBatch]]":
-    from otel_tracead.wire.files import read_file
-    from otel_tracead.wire.otlp import Envelopes
-
-    envelopes = Envelopes()
-    sizes = [path.stat().st_size for path in paths]
-    for number, path in enumerate(paths, 1):
-        for _, batch in read_file(path, envelopes):
-            yield path, batch
-        show(sum(sizes[:number]) / max(sum(sizes), 1))
 
 
 def _span_of(sums: "TrafficSums", window: TimeWindow, inputs: Sequence[str]) -> tuple[int, int]:

@@ -26,11 +26,9 @@ def command(config: tuple[str, ...], overrides: tuple[str, ...]) -> int:
     places = sources(config, overrides)
 
     def logger_for(loaded: ServiceConfig) -> Any:
-        logger = make_logger(loaded.telemetry.logs, loaded.base)
-        forward_logging(logger)
-        return logger
+        return make_logger(loaded.telemetry.logs, loaded.base)
 
     async def run() -> int:
-        return await Runner(lambda: load(places), logger_for).run()
+        return await Runner(lambda: load(places), logger_for, forward_logging).run()
 
     return asyncio.run(run())

@@ -1,27 +1,23 @@
 """`otel-tracead score`: the verdicts that `run` would give, on stored traces."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from otel_tracead.cli.model_options import input_option, model_option, provider_option, rate_option, sources
+
 if TYPE_CHECKING:  # heavy, and `--help` needs none of it
     from otel_tracead.detection.offline import OfflineStage, OfflineTally
+    from otel_tracead.traces.reading import Source
     from otel_tracead.wire.files import TraceFileWriter
 
 
 @click.command(name="score")
-@click.option(
-    "--model",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of a model artifact; relative to here, then to the package (the bundled model_artifacts/shop).",
-)
-@click.option(
-    "--input", "inputs", multiple=True, required=True, metavar="PATH", help="Trace file, folder or glob. Repeats."
-)
+@model_option
+@input_option()
 @click.option(
     "--output",
     required=True,
@@ -35,13 +31,7 @@ if TYPE_CHECKING:  # heavy, and `--help` needs none of it
     show_default=True,
     help="Which spans get a verdict of their own: the anomalous ones, all, or none but the verdict span.",
 )
-@click.option(
-    "--false-positive-rate",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=0.01,
-    show_default=True,
-    help="Share of normal traces that may be marked.",
-)
+@rate_option
 @click.option(
     "--num-traces",
     type=click.IntRange(min=1),
@@ -49,13 +39,7 @@ if TYPE_CHECKING:  # heavy, and `--help` needs none of it
     show_default=True,
     help="A trace ends when as many others have come since its newest span, or with its file.",
 )
-@click.option(
-    "--execution-provider",
-    type=click.Choice(["auto", "cuda", "cpu"]),
-    default="auto",
-    show_default=True,
-    help="auto takes CUDA when it works.",
-)
+@provider_option
 @click.option(
     "--require-report-card/--no-require-report-card",
     default=True,
@@ -80,14 +64,16 @@ def command(
 
     The exit code is 1 if scoring failed for any trace; its spans are in the file all the same.
     """
+    from otel_tracead.cli.progress import bars
     from otel_tracead.detection.annotate import Mode
     from otel_tracead.detection.detector import DetectionSettings, load_detector
     from otel_tracead.detection.offline import OfflineStage
     from otel_tracead.processors.tracead.model import find_model
-    from otel_tracead.wire.files import TraceFileWriter, expand
+    from otel_tracead.traces.reading import TraceFile
+    from otel_tracead.wire.files import TraceFileWriter
 
-    paths = expand(inputs)
-    if any(path.resolve() == output.resolve() for path in paths):
+    traces = sources(inputs)
+    if any(isinstance(one, TraceFile) and one.path.resolve() == output.resolve() for one in traces):
         raise click.UsageError(f"--output {output} is one of the files to read; give it another name or folder.")
     detector = load_detector(
         find_model(model, Path.cwd()),
@@ -96,47 +82,21 @@ def command(
         require_report_card=require_report_card,
     )
     stage = OfflineStage(detector, mode=Mode(annotate), num_traces=num_traces)
-    with TraceFileWriter(output) as writer, _progress(paths) as show:
-        _score(paths, stage, writer, show)
+    with TraceFileWriter(output) as writer, bars() as show:
+        _score(traces, stage, writer, partial(show, "scoring traces"))
     for line in _summary(output, stage.tally):
         click.echo(line, err=True)
     return 1 if stage.tally.failed else 0
 
 
-_Show = Callable[[Path, int], None]
+def _score(
+    traces: "list[Source]", stage: "OfflineStage", writer: "TraceFileWriter", show: Callable[[float], None]
+) -> None:
+    from otel_tracead.traces.reading import read_batches
 
-
-def _score(paths: list[Path], stage: "OfflineStage", writer: "TraceFileWriter", show: _Show) -> None:
-    from otel_tracead.wire.files import read_file
-    from otel_tracead.wire.otlp import Envelopes
-
-    envelopes = Envelopes()
-    for path in paths:
-        for batch in stage.annotate(batch for _, batch in read_file(path, envelopes)):
+    for _, batches in read_batches(traces, show):
+        for batch in stage.annotate(batches):
             writer.write(batch)
-            show(path, stage.tally.spans)
-
-
-@contextmanager
-def _progress(paths: list[Path]) -> Iterator[_Show]:
-    """Show on a terminal which file is read and how many spans went out; say nothing in a pipe."""
-    import sys
-
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    shown = sys.stderr.isatty()
-    numbers = {path: number for number, path in enumerate(paths, 1)}
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as progress:
-        task = progress.add_task("Loading", total=None)
-
-        def show(path: Path, spans: int) -> None:
-            if shown:
-                text = f"{path.name} (file {numbers[path]} of {len(paths)}), {spans:,} spans written"
-                progress.update(task, description=text)
-
-        yield show
 
 
 def _summary(output: Path, tally: "OfflineTally") -> Iterator[str]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from otel_tracead.cli.model_options import input_option, sources
+
 if TYPE_CHECKING:
     from otel_tracead.artifact.manifest import Manifest
 
 
 @click.command(name="train")
-@click.option(
-    "--input", "inputs", multiple=True, required=True, metavar="PATH", help="Trace file, folder or glob; repeats."
-)
+@input_option()
 @click.option(
     "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the artifact."
 )
@@ -35,9 +35,8 @@ def command(inputs: tuple[str, ...], output: Path, config_path: Path | None, pre
     """Learn normal behaviour from traces; write a model artifact and its report card."""
     from otel_tracead.cli.progress import bars
     from otel_tracead.errors import TraceadError
-    from otel_tracead.wire.files import expand
 
-    paths = expand(inputs)
+    traces = sources(inputs)
     try:
         train = _trainer(preset, config_path)
     except ModuleNotFoundError as error:
@@ -47,7 +46,7 @@ def command(inputs: tuple[str, ...], output: Path, config_path: Path | None, pre
             f"train needs {error.name}, which is not installed; install it with: pip install 'otel-tracead[train]'"
         ) from error
     with bars() as show:
-        manifest, warnings = train(paths, output, progress=show)
+        manifest, warnings = train(traces, output, progress=show)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     card = manifest.report_card

@@ -8,8 +8,7 @@ from pathlib import Path
 from otel_tracead.errors import InputError
 from otel_tracead.generator import AffectedTrace, Fault, Truth
 from otel_tracead.reports.annotated import AnnotatedTrace, read_trace
-from otel_tracead.traces.offline import gather
-from otel_tracead.wire.files import read_file
+from otel_tracead.traces.reading import TraceFile, read_traces
 
 
 @dataclass(slots=True)
@@ -137,7 +136,7 @@ def compare(path: Path, truth: Truth) -> Outcome:
     Raises:
         InputError: the file cannot be read, or holds no trace.
     """
-    outcome = judge(map(read_trace, gather(batch for _, batch in read_file(path))), truth)
+    outcome = judge(map(read_trace, read_traces([TraceFile(path)])), truth)
     if not outcome.judged:
         raise InputError(f"{path}: holds no trace")
     return outcome

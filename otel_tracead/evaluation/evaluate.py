@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +12,9 @@ from otel_tracead.evaluation.provenance import provenance
 from otel_tracead.evaluation.report import files, headline
 from otel_tracead.evaluation.study import FAST, FULL, Progress
 from otel_tracead.evaluation.traffic import simulated
-from otel_tracead.traces.encoding import Encoder, Events
+from otel_tracead.traces.encoding import Encoder
 from otel_tracead.traces.labels import LabelTemplate
+from otel_tracead.traces.reading import Source, TraceFile
 from otel_tracead.traces.sequences import Order
 from otel_tracead.training.reading import read
 
@@ -35,12 +37,12 @@ class Evaluated:
 
 
 def evaluate(
-    paths: Sequence[Path], output: Path, *, fast: bool, seeds: int, arguments: Sequence[str], progress: Progress
+    sources: Sequence[Source], output: Path, *, fast: bool, seeds: int, arguments: Sequence[str], progress: Progress
 ) -> Evaluated:
-    """Repeat the paper's experiments on the traces of *paths*, or on simulated ones, and write the folder *output*.
+    """Repeat the paper's experiments on the traces of *sources*, or on simulated ones, and write the folder *output*.
 
     Args:
-        paths: trace files with normal traffic; none: simulated traffic.
+        sources: of normal traffic; none: simulated traffic.
         output: files of an earlier run there are replaced.
         fast: fewer traces and epochs.
         seeds: repetitions.
@@ -48,7 +50,7 @@ def evaluate(
         progress: told what is done and its share.
 
     Raises:
-        InputError: a file cannot be read, or there is too little to learn from.
+        InputError: a source cannot be read, or there is too little to learn from.
         TraceadError: *output* cannot be written.
     """
     for folder in (output, output / "tables", output / "figures"):
@@ -57,12 +59,14 @@ def evaluate(
         except OSError as error:
             raise TraceadError(f"--output: {folder} cannot be made: {error.strerror}") from error
     template = LabelTemplate()
-    if paths:
-        traffic, events = _named(paths), _read(paths, template, progress)
+    if sources:
+        traffic = _named(sources)
+        told = partial(progress, "reading traces")
+        events = read(sources, template, _ORDER, max_spans=_MAX_SPANS, progress=told).events
     else:
         traffic = "a simulated shop"
         encoder = Encoder(template, _ORDER)
-        events = simulated(_SIMULATED_S[fast], encoder, lambda share: progress("simulating traffic", share))
+        events = simulated(_SIMULATED_S[fast], encoder, partial(progress, "simulating traffic"))
     plan = replace(FAST if fast else FULL, seeds=seeds)
     result = study.run(events, plan, traffic, [*provenance(arguments), ("label", template.template)], progress)
     for name, content in files(result).items():
@@ -72,17 +76,13 @@ def evaluate(
     return Evaluated(words, result.warnings)
 
 
-def _read(paths: Sequence[Path], template: LabelTemplate, progress: Progress) -> Events:
-    reading = read(
-        paths, template, _ORDER, max_spans=_MAX_SPANS, progress=lambda share: progress("reading traces", share)
-    )
-    return reading.events
-
-
-def _named(paths: Sequence[Path]) -> str:
-    """Name traffic by the folder that its files have in common, or by its one file."""
+def _named(sources: Sequence[Source]) -> str:
+    """Name traffic by the folder that its files have in common, or by its one source."""
+    paths = [source.path for source in sources if isinstance(source, TraceFile)]
+    if len(sources) == 1:
+        return paths[0].name if paths else str(sources[0])
+    if len(paths) < len(sources):
+        return f"{len(sources)} sources"
     folder = paths[0].parent
-    if len(paths) == 1:
-        return paths[0].name
     alike = all(path.parent == folder for path in paths)
     return f"{folder.name or folder.resolve().name} ({len(paths)} files)" if alike else f"{len(paths)} files"

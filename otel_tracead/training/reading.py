@@ -1,20 +1,17 @@
-"""Traces of files become one table of events, in bounded memory."""
+"""Stored traces become one table of events, in bounded memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 
 from otel_tracead.errors import InputError
 from otel_tracead.traces.encoding import Encoder, Events, concatenate, select
 from otel_tracead.traces.labels import LabelTemplate
-from otel_tracead.traces.offline import Gatherer
+from otel_tracead.traces.reading import Progress, Source, chunks, read_traces
 from otel_tracead.traces.sequences import Order
 from otel_tracead.traces.trace import Trace
-from otel_tracead.wire.files import read_file
-from otel_tracead.wire.otlp import Envelopes
 
 _CHUNK = 20_000
 
@@ -42,28 +39,20 @@ class _Sample:
         self._most = max_spans
         self._bound = 1 << 64
         self._parts: list[tuple[np.ndarray[tuple[int], np.dtype[np.uint64]], Events]] = []
-        self._chunk: list[Trace] = []
-        self._chunk_spans = 0
         self._kept_spans = 0
         self.traces = 0
         self.spans = 0
 
-    def add(self, trace: Trace) -> None:
+    def wants(self, trace: Trace) -> bool:
+        """Count *trace*, and say whether it is among those to keep so far."""
         self.traces += 1
         self.spans += len(trace.spans)
-        if _hash(trace) < self._bound:
-            self._chunk.append(trace)
-            self._chunk_spans += len(trace.spans)
-            if self._chunk_spans >= _CHUNK:
-                self.flush()
+        return _hash(trace) < self._bound
 
-    def flush(self) -> None:
-        if not self._chunk:
-            return
-        hashes = np.array([_hash(trace) for trace in self._chunk], np.uint64)
-        self._parts.append((hashes, self._encoder.encode(self._chunk)))
-        self._kept_spans += self._chunk_spans
-        self._chunk, self._chunk_spans = [], 0
+    def add(self, traces: Sequence[Trace]) -> None:
+        hashes = np.array([_hash(trace) for trace in traces], np.uint64)
+        self._parts.append((hashes, self._encoder.encode(traces)))
+        self._kept_spans += sum(len(trace.spans) for trace in traces)
         while self._kept_spans > self._most:
             self._bound //= 2
             self._parts = [
@@ -74,7 +63,6 @@ class _Sample:
             self._kept_spans = sum(len(part) for _, part in self._parts)
 
     def events(self) -> Events:
-        self.flush()
         return concatenate([part for _, part in self._parts])
 
 
@@ -83,37 +71,28 @@ def _hash(trace: Trace) -> int:
 
 
 def read(
-    paths: Sequence[Path],
+    sources: Sequence[Source],
     template: LabelTemplate,
     order: Order,
     *,
     max_spans: int,
-    progress: Callable[[float], None] = lambda _share: None,
+    progress: Progress,
 ) -> Reading:
-    """Read the traces of files, each for itself, and encode them.
+    """Read the traces of *sources*, each for itself, and encode them.
 
     Args:
-        paths: the files.
+        sources: files, or what else holds traces.
         template: how spans are named.
         order: how events are ordered.
         max_spans: beyond it a random part of the traces is kept, the same for the same traces.
-        progress: told the share of the bytes that was read.
+        progress: told the share that was read.
 
     Raises:
-        InputError: a file cannot be read, or there is no trace in any.
+        InputError: a source cannot be read, or there is no trace in any.
     """
     sample = _Sample(Encoder(template, order), max_spans)
-    envelopes = Envelopes()
-    sizes = [path.stat().st_size for path in paths]
-    for number, path in enumerate(paths):
-        gatherer = Gatherer()
-        for _, batch in read_file(path, envelopes):
-            for trace in gatherer.add(batch):
-                sample.add(trace)
-            gatherer.invalid.clear()
-        for trace in gatherer.drain():
-            sample.add(trace)
-        progress(sum(sizes[: number + 1]) / max(sum(sizes), 1))
+    for chunk in chunks(filter(sample.wants, read_traces(sources, progress)), _CHUNK):
+        sample.add(chunk)
     if not sample.traces:
-        raise InputError(f"--input: no trace in {', '.join(str(path) for path in paths[:3])}")
+        raise InputError(f"--input: no trace in {', '.join(map(str, sources[:3]))}")
     return Reading(sample.events(), sample.traces, sample.spans)

@@ -1,4 +1,4 @@
-"""Trains a model: files in, artifact out, with a report card of what the detector's own check found."""
+"""Trains a model: traces in, artifact out, with a report card of what the detector's own check found."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from otel_tracead.detection.verdicts import ModelInfo
 from otel_tracead.errors import TraceadError
 from otel_tracead.reports import training as report
 from otel_tracead.traces.encoding import Events, select
+from otel_tracead.traces.reading import Source
 from otel_tracead.training.advice import advice
 from otel_tracead.training.fit import device_of
 from otel_tracead.training.learning import Learned, LearningSettings, learn, summary
@@ -32,24 +33,26 @@ _TRIALS = 150  # of each kind
 _AGREEMENT = 1e-4  # nats
 
 
-def train(paths: Sequence[Path], output: Path, config: TrainConfig, progress: Progress) -> tuple[Manifest, list[str]]:
-    """Learn the normal behaviour in the traces of *paths* and write the artifact to the folder *output*.
+def train(
+    sources: Sequence[Source], output: Path, config: TrainConfig, progress: Progress
+) -> tuple[Manifest, list[str]]:
+    """Learn the normal behaviour in the traces of *sources* and write the artifact to the folder *output*.
 
     Returns:
         The manifest, and what the user should know (warnings in words).
 
     Raises:
-        InputError: a file cannot be read, or there is too little to learn from.
+        InputError: a source cannot be read, or there is too little to learn from.
         ArtifactError: *output* cannot be written.
         TraceadError: the exported network does not say what the fitted one says.
     """
     template, order = config.template(), config.order()
     reading = read(
-        paths,
+        sources,
         template,
         order,
         max_spans=config.training.max_spans,
-        progress=lambda share: progress("reading traces", share),
+        progress=partial(progress, "reading traces"),
     )
     settings = _settings(config)
     learned = learn(reading.events, settings, progress)

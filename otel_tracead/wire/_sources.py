@@ -4,7 +4,6 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import zstandard
@@ -39,25 +38,19 @@ class NoTraces(FileProblem):
     """Valid, but no trace file that we know."""
 
 
-def open_source(path: Path) -> io.BufferedReader:
-    """Open *path*; what starts like gzip or Zstandard is decompressed.
+def decompressed(file: io.BufferedReader) -> io.BufferedReader:
+    """Give *file* as it is, or, where it starts like gzip or Zstandard, what comes out of it. Closing that closes *file*.
 
-    Raises:
-        OSError: it cannot be opened. Reading raises OSError and what `DAMAGE` lists.
+    Reading raises OSError and what `DAMAGE` lists.
     """
-    file = path.open("rb")
-    try:
-        magic = file.peek(4)
-        if magic.startswith(_GZIP_MAGIC):
-            chunks = _gunzip(file)
-        elif magic.startswith(ZSTD_MAGIC):
-            chunks = unzstd(file)
-        else:
-            return file
-        return io.BufferedReader(_Chunks(chunks, file), _CHUNK)
-    except BaseException:
-        file.close()
-        raise
+    magic = file.peek(4)
+    if magic.startswith(_GZIP_MAGIC):
+        chunks = _gunzip(file)
+    elif magic.startswith(ZSTD_MAGIC):
+        chunks = unzstd(file)
+    else:
+        return file
+    return io.BufferedReader(_Chunks(chunks, file), _CHUNK)
 
 
 def _gunzip(file: IO[bytes]) -> Iterator[bytes]:

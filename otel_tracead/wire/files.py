@@ -6,7 +6,7 @@ Jaeger JSON; gzip and Zstandard around any of them. What a file holds decides, n
 """
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from otel_tracead.errors import InputError
 from otel_tracead.wire import _binary_files as binary
 from otel_tracead.wire import _json_files as json_files
-from otel_tracead.wire._sources import DAMAGE, FileProblem, NoTraces, open_source
+from otel_tracead.wire._sources import DAMAGE, FileProblem, NoTraces, decompressed
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.file_writer import TraceFileWriter, compression_and_format
 from otel_tracead.wire.otlp import Envelopes
@@ -46,12 +46,15 @@ class Position:
         return f"{self.path}" if self.line is None else f"{self.path}:{self.line}"
 
 
-def read_file(path: Path, envelopes: Envelopes | None = None) -> Iterator[tuple[Position, SpanBatch]]:
+def read_file(
+    path: Path, envelopes: Envelopes | None = None, progress: Callable[[float], None] | None = None
+) -> Iterator[tuple[Position, SpanBatch]]:
     """Read a trace file piece by piece.
 
     Args:
         path: whatever its name, its first bytes say what it is.
         envelopes: to share envelopes between files.
+        progress: told after each batch the share of the file's bytes that was read.
 
     Yields:
         The place and its spans; never an empty batch.
@@ -62,10 +65,13 @@ def read_file(path: Path, envelopes: Envelopes | None = None) -> Iterator[tuple[
     """
     position = Position(path)
     try:
-        with open_source(path) as stream:
+        with path.open("rb") as file, decompressed(file) as stream:
+            size = path.stat().st_size
             for position, batch in _read(stream, path, envelopes or Envelopes()):
                 if batch.groups:
                     yield position, batch
+                if progress is not None and size:  # a pipe has none
+                    progress(file.raw.tell() / size)
     except FileProblem as problem:
         raise InputError(f"{Position(path, problem.line, problem.byte)}: {problem}") from problem
     except DAMAGE as error:

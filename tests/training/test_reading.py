@@ -1,4 +1,4 @@
-"""Files of traces become one table of events, in bounded memory."""
+"""Stored traces become one table of events, in bounded memory."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from tiny_model import shop_traces
 
 from otel_tracead.errors import InputError
 from otel_tracead.traces.labels import LabelTemplate
+from otel_tracead.traces.reading import TraceFile
 from otel_tracead.traces.sequences import Order
 from otel_tracead.training.reading import read
 from otel_tracead.wire.batch import group
@@ -20,7 +21,8 @@ def store(path, traces):
 
 
 def everything(paths, **options):
-    return read(paths, LabelTemplate(), Order.TREE, **{"max_spans": 10**6} | options)
+    settings = {"max_spans": 10**6, "progress": lambda _share: None} | options
+    return read([TraceFile(path) for path in paths], LabelTemplate(), Order.TREE, **settings)
 
 
 @pytest.fixture(scope="module")

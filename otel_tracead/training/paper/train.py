@@ -1,4 +1,4 @@
-"""`train --preset paper`: files in, an artifact of the paper's multimodal LSTM and its rules out."""
+"""`train --preset paper`: traces in, an artifact of the paper's multimodal LSTM and its rules out."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from otel_tracead.detection.verdicts import ModelInfo
 from otel_tracead.detection.window_network import STRUCTURE, TIME
 from otel_tracead.errors import TraceadError
 from otel_tracead.reports import training as report
+from otel_tracead.traces.reading import Source
 from otel_tracead.training.advice import advice
 from otel_tracead.training.fit import device_of
 from otel_tracead.training.paper.learning import LearnedPaper, Progress, learn
@@ -28,19 +29,21 @@ _TRIALS: Final = 150  # of each kind
 _AGREEMENT: Final = 1e-4
 
 
-def train(paths: Sequence[Path], output: Path, config: PaperConfig, progress: Progress) -> tuple[Manifest, list[str]]:
-    """Learn as the paper does from the traces of *paths* and write the artifact to the folder *output*.
+def train(
+    sources: Sequence[Source], output: Path, config: PaperConfig, progress: Progress
+) -> tuple[Manifest, list[str]]:
+    """Learn as the paper does from the traces of *sources* and write the artifact to the folder *output*.
 
     Returns:
         The manifest, and what the user should know (warnings in words).
 
     Raises:
-        InputError: a file cannot be read, or there is too little to learn from.
+        InputError: a source cannot be read, or there is too little to learn from.
         ArtifactError: *output* cannot be written.
         TraceadError: the exported network does not say what the fitted one says.
     """
     reading = read(
-        paths,
+        sources,
         config.template(),
         config.order(),
         max_spans=config.training.max_spans,
