@@ -1,13 +1,15 @@
 """What receivers, processors, exporters and extensions are: the protocols and factories of floor 3."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, get_args, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, runtime_checkable
 
 import structlog
 from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.fields import FieldInfo
 
 from otel_tracead.delivery import Consignment
 from otel_tracead.telemetry import Telemetry
@@ -32,7 +34,12 @@ class ComponentConfig(BaseModel):
 
     A key without a value (`retry_on_failure:`) means its default; a section without a body means the section with
     its defaults, also where the default is to leave the section out (`protocols: {grpc: }`).
+
+    Attributes:
+        null_is_off: a section of this class without a body is left out, as the Collector does with `tls:` and `auth:`.
     """
+
+    null_is_off: ClassVar[bool] = False
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -41,19 +48,19 @@ class ComponentConfig(BaseModel):
     def _null_is_default(cls, given: Any) -> Any:
         if not isinstance(given, dict) or None not in given.values():
             return given
-        sections = {info.alias or name for name, info in cls.model_fields.items() if _is_section(info.annotation)}
-        known = {info.alias or name for name, info in cls.model_fields.items()}
-        return {
-            key: {} if value is None and key in sections else value
-            for key, value in given.items()
-            if value is not None or key in sections or key not in known
+        known = {info.alias or name: info for name, info in cls.model_fields.items()}
+        kept = {key: value for key, value in given.items() if value is not None or key not in known}
+        return kept | {
+            key: {} for key, value in given.items() if value is None and key in known and _has_defaults(known[key])
         }
 
 
-def _is_section(annotation: Any) -> bool:
-    if isinstance(annotation, type):
-        return issubclass(annotation, ComponentConfig)
-    return any(isinstance(choice, type) and issubclass(choice, ComponentConfig) for choice in get_args(annotation))
+def _has_defaults(info: FieldInfo) -> bool:
+    """Say whether the field is a section that is on with its defaults when it has no body."""
+    for choice in (info.annotation, *get_args(info.annotation)):
+        if isinstance(choice, type) and issubclass(choice, ComponentConfig):
+            return not (choice.null_is_off and info.default is None)
+    return False
 
 
 class Consumer(Protocol):
@@ -73,6 +80,29 @@ class Consumer(Protocol):
             Backpressure: nothing was taken, the caller still holds everything.
             PermanentError: nothing was taken and never will be.
         """
+
+
+@runtime_checkable
+class ServerAuthenticator(Protocol):
+    """An extension that receivers ask, by their `auth` section, whether a request may come in."""
+
+    def authenticate(self, headers: Mapping[str, Sequence[str]]) -> None:
+        """Look at the headers (of gRPC: the metadata) of a request, before its body is read.
+
+        Args:
+            headers: by name in lower case.
+
+        Raises:
+            Unauthenticated: it may not; the message goes to the sender and holds no secret.
+        """
+
+
+@runtime_checkable
+class ClientAuthenticator(Protocol):
+    """An extension that exporters ask, by their `auth` section, for what proves who they are."""
+
+    def credentials(self) -> Mapping[str, str]:
+        """Give the headers (of gRPC: the metadata) for the next request; asked for each."""
 
 
 @runtime_checkable
@@ -98,6 +128,28 @@ class PipelineWatcher(Protocol):
 
     def not_ready(self) -> None:
         """The shutdown begins."""
+
+
+@runtime_checkable
+class Revisable(Protocol):
+    """A component that goes on with another configuration when the service is reloaded, and keeps what it holds."""
+
+    def revision(self, config: Any, settings: "Settings") -> AbstractAsyncContextManager[None]:
+        """Make ready for *config* on entering; leaving the block puts it in force, leaving it by an error does not.
+
+        Until then the component works as before; nothing may fail or wait once the block is left.
+
+        Raises:
+            Exception: on entering, whatever keeps it from that.
+        """
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """An exporter that can leave what it holds to a successor, instead of trying to the end to send it itself."""
+
+    async def hand_over(self) -> Sequence[Consignment]:
+        """Finish the requests under way, begin no others, and give what is left; comes before `shutdown`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

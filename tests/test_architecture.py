@@ -11,7 +11,7 @@ OURS = "otel_tracead."
 
 # From the ground up: a module imports what stands in lines above its own, or its own package.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_version", "daemon", "errors", "duration", "log_limit", "process", "telemetry"),
+    ("_version", "daemon", "errors", "duration", "fingerprint", "log_limit", "process", "telemetry"),
     ("wire",),
     ("delivery", "status"),
     ("traces",),
@@ -21,7 +21,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("detection",),
     ("component", "config_types", "testing"),
     ("tls", "auth"),
-    ("fingerprint",),
     ("exporting",),
     ("receivers", "processors", "extensions", "otel_tracead_exporters"),
     ("service",),

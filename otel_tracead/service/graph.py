@@ -6,6 +6,7 @@ from typing import Any
 
 from otel_tracead.component import Component, Consumer, Kind, Settings
 from otel_tracead.errors import ConfigError, TraceadError
+from otel_tracead.fingerprint import Fingerprint, fingerprint
 from otel_tracead.service.config import SIGNAL, Configured, ServiceConfig
 from otel_tracead.service.ids import Id
 from otel_tracead.service.outlet import Outlet
@@ -21,6 +22,7 @@ class Node:
         kind: its section.
         component: itself.
         telemetry: where it counts; its part of the service's.
+        fingerprint: what the configuration stood for when it was built.
         pipeline: the pipeline of a processor, None for what is shared.
         outlet: where a receiver or a processor hands its spans to.
     """
@@ -29,6 +31,7 @@ class Node:
     kind: Kind
     component: Component
     telemetry: Telemetry
+    fingerprint: Fingerprint
     pipeline: Id | None = None
     outlet: Outlet | None = None
 
@@ -38,9 +41,9 @@ class Node:
         return self.configured.id
 
 
-Reuse = Callable[[Kind, Configured, Id | None, Sequence[Consumer]], Node | None]
-"""Gives the running node that a component of the configuration (kind, what is configured, pipeline of a processor, its
-consumers) needs no other for, or None."""
+Reuse = Callable[[Configured, Settings, Id | None, Sequence[Consumer]], Node | None]
+"""Gives the running node that goes on as a component of the configuration, or None: asked with what is configured, the
+settings, the pipeline of a processor, and the consumers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,20 +159,19 @@ class _Builder:
             if node is not None:
                 self._graph.receivers.append(node)
         if self._problems:
-            for node in self._built:
-                node.telemetry.forget_observed()
+            self._forget()
             raise ConfigError(self._problems)
         return self._graph
+
+    def _forget(self) -> None:
+        for node in self._built:
+            node.telemetry.forget_observed()
 
     def _all(self, kind: Kind) -> list[Id]:
         return list(dict.fromkeys(id_ for lists in self._config.pipelines.values() for id_ in lists[kind]))
 
     def _node(self, kind: Kind, id_: Id, consumers: list[Consumer], pipeline: Id | None = None) -> Node | None:
         configured: Configured = self._config.components[kind][id_]
-        if consumers or kind in {Kind.EXPORTER, Kind.EXTENSION}:
-            found = self._reuse(kind, configured, pipeline, consumers)
-            if found is not None:
-                return found
         logger = self._logger.bind(**{"otelcol.component.id": str(id_), "otelcol.component.kind": kind.singular})
         if kind is not Kind.EXTENSION:
             logger = logger.bind(**{"otelcol.signal": SIGNAL})
@@ -187,6 +189,9 @@ class _Builder:
         )
         if not consumers and kind in {Kind.RECEIVER, Kind.PROCESSOR}:
             return None  # what it would feed could not be built, and that was said
+        running = self._reuse(configured, settings, pipeline, consumers)
+        if running is not None:
+            return running
         outlet = Outlet(consumers, logger) if consumers else None
         try:
             component = configured.factory.build(configured.config, settings, outlet)
@@ -196,7 +201,7 @@ class _Builder:
                 f"{kind.value}::{id_}: {line}" for line in str(error).splitlines() or ["cannot be built"]
             ]
             return None
-        node = Node(configured, kind, component, telemetry, pipeline, outlet)
+        node = Node(configured, kind, component, telemetry, fingerprint(configured.config), pipeline, outlet)
         self._built.append(node)
         return node
 

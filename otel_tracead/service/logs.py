@@ -68,6 +68,28 @@ class Thinning:
         return event
 
 
+class Relay:
+    """Passes what is logged on to the logger of the configuration in force: components keep theirs when that changes.
+
+    Attributes:
+        to: that logger.
+        logger: what others log to.
+    """
+
+    def __init__(self, to: Any) -> None:
+        self.to = to
+        self.logger: Any = structlog.wrap_logger(
+            self,
+            processors=[lambda _logger, _level, event: ((event.pop("event"),), event)],
+            wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+            cache_logger_on_first_use=False,
+        )
+
+    def __getattr__(self, level: str) -> Any:
+        """Give the method of `to` that logs at *level*."""
+        return getattr(self.to, level)
+
+
 class LoggingForwarder(logging.Handler):
     """Writes what libraries log with `logging` into our log."""
 

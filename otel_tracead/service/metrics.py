@@ -6,7 +6,8 @@ Collector's default reader have none.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import accumulate
 from typing import Final
 
@@ -76,16 +77,18 @@ class MetricsServer:
     Args:
         endpoints: where to listen; none is fine.
         telemetry: what to show.
-
-    Attributes:
-        ports: the port of each endpoint, once started.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], telemetry: Telemetry) -> None:
-        self.ports: list[int] = []
-        self._endpoints = endpoints
+        self._endpoints = tuple(endpoints)
         self._telemetry = telemetry
         self._runner: web.AppRunner | None = None
+        self._sites: dict[Endpoint, web.TCPSite] = {}
+
+    @property
+    def ports(self) -> list[int]:
+        """The port of each endpoint, once started."""
+        return [] if self._runner is None else [address[1] for address in self._runner.addresses]
 
     async def start(self) -> None:
         """Listen.
@@ -93,26 +96,59 @@ class MetricsServer:
         Raises:
             StartError: an endpoint cannot be listened on.
         """
-        if not self._endpoints:
-            return
         application = web.Application()
         application.router.add_get(PATH, self._answer)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
-        for endpoint in self._endpoints:
-            site = web.TCPSite(self._runner, endpoint.host or None, endpoint.port)
-            try:
-                await site.start()
-            except OSError as error:
-                await self.shutdown()
-                raise StartError(f'failed to start "service::telemetry::metrics": {endpoint}: {error}') from error
-        self.ports = [address[1] for address in self._runner.addresses]
+        try:
+            for endpoint in self._endpoints:
+                self._sites[endpoint] = await self._listen(self._runner, endpoint)
+        except StartError:
+            await self.shutdown()
+            raise
+
+    @asynccontextmanager
+    async def revision(self, endpoints: Sequence[Endpoint]) -> AsyncIterator[None]:
+        """Listen at other *endpoints*, too, within the block, and behind it at them only; see `Revisable`.
+
+        Raises:
+            StartError: one of them cannot be listened on.
+        """
+        before = dict(self._sites)
+        if self._runner is None:
+            yield
+            return
+        try:
+            for endpoint in endpoints:
+                if endpoint not in before:
+                    self._sites[endpoint] = await self._listen(self._runner, endpoint)
+            yield
+        except BaseException:
+            await self._leave(set(self._sites) - set(before))
+            raise
+        self._endpoints = tuple(endpoints)
+        await self._leave(set(self._sites) - set(endpoints))
 
     async def shutdown(self) -> None:
         """Stop listening. Idempotent."""
         runner, self._runner = self._runner, None
+        self._sites.clear()
         if runner is not None:
             await runner.cleanup()
+
+    async def _leave(self, endpoints: Collection[Endpoint]) -> None:
+        for endpoint in endpoints:
+            await self._sites.pop(endpoint).stop()
+
+    @staticmethod
+    async def _listen(runner: web.AppRunner, endpoint: Endpoint) -> web.TCPSite:
+        site = web.TCPSite(runner, endpoint.host or None, endpoint.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await site.stop()
+            raise StartError(f'failed to start "service::telemetry::metrics": {endpoint}: {error}') from error
+        return site
 
     async def _answer(self, _request: web.Request) -> web.Response:
         return web.Response(body=exposition(self._telemetry), headers={"Content-Type": _CONTENT_TYPE})

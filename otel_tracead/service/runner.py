@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Any, Final
@@ -13,7 +13,8 @@ import structlog
 
 from otel_tracead.errors import ConfigError, TraceadError
 from otel_tracead.service.config import ServiceConfig
-from otel_tracead.service.lifecycle import Service
+from otel_tracead.service.lifecycle import AddressPasses, Service
+from otel_tracead.service.logs import Relay
 from otel_tracead.telemetry import Telemetry
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -40,12 +41,14 @@ class _Event(Enum):
 class Runner:
     """Runs a configuration until a signal ends it.
 
-    SIGTERM and SIGINT drain and stop, a second one ends the process at once. SIGHUP loads the configuration again: if
-    it is not valid the old one keeps running; if the new one does not start, the old one is started again.
+    SIGTERM and SIGINT drain and stop, a second one ends the process at once. SIGHUP loads the configuration again and
+    has the service go on with it; if it is not valid or does not start, the service goes on as before. Only where a new
+    receiver or extension needs the address of one that is gone, the old service is shut down first.
 
     Args:
-        load: reads and validates the configuration, now and at each reload.
+        load: reads and validates the configuration, now and, in a thread, at each reload.
         make_logger: makes the logger of a configuration.
+        forward: given what everything logs to, once.
         force: ends the process at once with an exit code.
     """
 
@@ -53,17 +56,20 @@ class Runner:
         self,
         load: Callable[[], ServiceConfig],
         make_logger: Callable[[ServiceConfig], Any],
+        forward: Callable[[Any], None] = lambda _logger: None,
         force: Callable[[int], Any] = os._exit,
     ) -> None:
         self._load = load
         self._make_logger = make_logger
         self._force = force
+        self._forward = forward
         self._telemetry = Telemetry()
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
         self._stopping = asyncio.Event()
         self._problems: list[str] = []
         self._fatal: BaseException | None = None
-        self._logger: Any = structlog.get_logger()
+        self._relay = Relay(structlog.get_logger())
+        self._logger = self._relay.logger
 
     async def run(self) -> int:
         """Run until stopped.
@@ -78,13 +84,14 @@ class Runner:
         with self._signals():
             asyncio.get_running_loop().set_exception_handler(self._unhandled)
             config = self._load()
-            self._logger = self._make_logger(config)
+            self._relay.to = self._make_logger(config)
+            self._forward(self._logger)
             service = await self._started(config)
             while service is not None and (event := await self._events.get()) is not _Event.STOP:
                 if event is _Event.FATAL:
                     self._logger.error("a component failed, stopping", error=str(self._fatal))
                     break
-                config, service = await self._reloaded(config, service)
+                service = await self._reloaded(service)
             if service is not None:
                 self._problems += await service.shutdown()
             self._logger.info("shutdown complete")
@@ -92,46 +99,71 @@ class Runner:
 
     async def _started(self, config: ServiceConfig) -> Service | None:
         """Start a service; None if a stop came first."""
-        for warning in config.warnings:
-            self._logger.warning(warning)
-        self._telemetry.forget_observed()
+        self._warn(config)
         service = Service(config, telemetry=self._telemetry, logger=self._logger, fail=self._fail)
-        starting = asyncio.ensure_future(service.start())
-        waiting = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if not starting.done():
-            starting.cancel()
-            with suppress(asyncio.CancelledError):
-                await starting
+        if not await self._unless_stopped(service.start()):
             return None
-        await starting
         _spare_the_collector()
-        self._logger.info("everything is ready", pipelines=[str(id_) for id_ in config.pipelines])
+        self._say_ready(config)
         return service
 
-    async def _reloaded(self, config: ServiceConfig, service: Service) -> tuple[ServiceConfig, Service | None]:
+    async def _reloaded(self, service: Service) -> Service | None:
         self._logger.info("reloading the configuration")
         try:
-            new = self._load()
-            logger = self._make_logger(new)
-            Service(
-                new, telemetry=Telemetry(), logger=logger
-            )  # whatever cannot be built is found while the old one runs
+            config = await asyncio.to_thread(self._load)
+            logger = self._make_logger(config)
         except (TraceadError, OSError) as error:
             problems = error.problems if isinstance(error, ConfigError) else [str(error)]
             message = "the new configuration is not valid, the old one keeps running"
             self._logger.error(message, problems=problems)  # noqa: TRY400 (a traceback says nothing more)
-            return config, service
-        self._problems += await service.shutdown()
-        old, self._logger = self._logger, logger
+            return service
         try:
-            return new, await self._started(new)
+            if not await self._unless_stopped(service.reload(config)):
+                return service
+        except AddressPasses:
+            return await self._restarted(service, config, logger)
         except TraceadError as error:
-            self._logger = old
+            message = "the new configuration does not start, the old one keeps running"
+            self._logger.error(message, error=str(error))  # noqa: TRY400 (likewise)
+            return service
+        self._relay.to = logger
+        self._warn(config)
+        self._say_ready(config)
+        return service
+
+    async def _restarted(self, service: Service, config: ServiceConfig, logger: Any) -> Service | None:
+        self._logger.warning("an address passes from one component to another: everything is drained and started anew")
+        old = service.config
+        self._problems += await service.shutdown()
+        before, self._relay.to = self._relay.to, logger
+        try:
+            return await self._started(config)
+        except TraceadError as error:
+            self._relay.to = before
             message = "the new configuration does not start, going back to the old one"
             self._logger.error(message, error=str(error))  # noqa: TRY400 (likewise)
-            return config, await self._started(config)
+            return await self._started(old)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do *work*, and say whether it was done; a stop cancels it."""
+        doing = asyncio.ensure_future(work)
+        waiting = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not doing.done():
+            doing.cancel()
+            with suppress(asyncio.CancelledError):
+                await doing
+            return False
+        await doing
+        return True
+
+    def _say_ready(self, config: ServiceConfig) -> None:
+        self._logger.info("everything is ready", pipelines=[str(id_) for id_ in config.pipelines])
+
+    def _warn(self, config: ServiceConfig) -> None:
+        for warning in config.warnings:
+            self._logger.warning(warning)
 
     def _fail(self, error: BaseException) -> None:
         if self._fatal is None:

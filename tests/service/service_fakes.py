@@ -1,5 +1,8 @@
 """Components that remember what happened to them, and factories for them."""
 
+import asyncio
+import errno
+from collections.abc import Callable
 from typing import Any
 
 from otel_tracead.component import ComponentConfig, Consumer, Factory, Kind, Settings
@@ -25,6 +28,7 @@ class FakeConfig(ComponentConfig):
     names: list[str] = []  # noqa: RUF012 (pydantic copies it)
     fail: str = ""
     missing: bool = False
+    address: str = ""
 
 
 ENVELOPE = Envelope(b"", b"", {"service.name": "shop"})
@@ -45,6 +49,8 @@ class Fake:
         self.got: list[Consignment] = []
         self.full = False
         self.undelivered = 0
+        self.addresses: set[str] = set()
+        self.on_stop: Callable[[], object] = lambda: None
 
     @property
     def name(self) -> str:
@@ -54,9 +60,12 @@ class Fake:
         self.log.append(f"start {self.name}")
         if self.config.fail:
             raise OSError(self.config.fail)
+        if self.config.address in self.addresses:
+            raise OSError(errno.EADDRINUSE, f"cannot listen on {self.config.address}")
 
     async def shutdown(self) -> None:
         self.log.append(f"stop {self.name}")
+        self.on_stop()
 
     def ready(self) -> None:
         self.log.append(f"ready {self.name}")
@@ -88,17 +97,28 @@ class Fake:
 
 
 class House:
-    """A registry of fakes that remembers every instance."""
+    """A registry of fakes that remembers every instance.
 
-    def __init__(self) -> None:
+    Attributes:
+        addresses: in use: who is configured to listen there cannot start.
+        on_build: called with each instance.
+        types: what is built instead of `Fake`, by name of the type.
+    """
+
+    def __init__(self, types: dict[str, type[Fake]] | None = None) -> None:
         self.log: list[str] = []
+        self.addresses: set[str] = set()
+        self.on_build: Callable[[Fake], object] = lambda _fake: None
+        self.types = types or {}
         self.built: list[Fake] = []
         self.registry = Registry([self.factory(kind, name) for kind, name in _TYPES], built_in={})
 
     def factory(self, kind: Kind, name: str) -> Factory[FakeConfig]:
         def build(config: FakeConfig, settings: Settings, consumer: Consumer | None) -> Any:
-            fake = Fake(config, settings, consumer, self.log)
+            fake = self.types.get(name, Fake)(config, settings, consumer, self.log)
+            fake.addresses = self.addresses
             self.built.append(fake)
+            self.on_build(fake)
             return fake
 
         def check(config: FakeConfig, _settings: Settings) -> list[str]:
@@ -106,6 +126,12 @@ class House:
 
         aliases = ("old",) if name == "new" else ()
         return Factory(name=name, kind=kind, config=FakeConfig, build=build, aliases=aliases, check=check)
+
+    async def until(self, line: str, times: int = 1) -> None:
+        """Wait for *line* in the log."""
+        async with asyncio.timeout(10):
+            while self.log.count(line) < times:  # noqa: ASYNC110 (no event tells)
+                await asyncio.sleep(0.005)
 
     def get(self, name: str) -> Fake:
         found = [fake for fake in self.built if fake.name == name]

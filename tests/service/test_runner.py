@@ -26,7 +26,7 @@ class Stage:
         self.tree: dict[str, Any] = merge(MINIMAL, SILENT)
         self.logged: list[dict[str, Any]] = []
         self.forced: list[int] = []
-        self.runner = Runner(self._load, self._logger, self.forced.append)
+        self.runner = Runner(self._load, self._logger, force=self.forced.append)
 
     def _load(self) -> ServiceConfig:
         return decode(self.tree, self.house.registry, Path())
@@ -100,18 +100,47 @@ async def test_a_fatal_error_of_a_component_drains_and_exits_with_1() -> None:
     assert stage.house.log[-1] == "stop exporter out"
 
 
-async def test_sighup_takes_the_new_configuration_and_drains_the_old_one() -> None:
+async def test_sighup_changes_what_changed_and_nothing_else() -> None:
     stage = Stage()
     async with started(stage) as run:
         stage.tree = merge(stage.tree, {"receivers": {"in": {"size": 9}}})
         os.kill(os.getpid(), signal.SIGHUP)
         await stage.until("everything is ready", 2)
-        stops = [index for index, line in enumerate(stage.house.log) if line.startswith("stop")]
-        starts = [index for index, line in enumerate(stage.house.log) if line.startswith("start")]
-        assert starts[1] < stops[0] < stops[1] < starts[2]
-        assert stage.house.built[-1].config.size == 9
+        await stage.house.until("stop receiver in")
+        assert stage.house.log == ["start exporter out", "start receiver in", "start receiver in", "stop receiver in"]
+        assert [fake.config.size for fake in stage.house.built if fake.name == "receiver in"] == [3, 9]
         os.kill(os.getpid(), signal.SIGTERM)
         assert await run == 0
+    assert stage.house.log[-2:] == ["stop receiver in", "stop exporter out"]
+
+
+async def test_sighup_without_a_change_changes_nothing() -> None:
+    stage = Stage()
+    async with started(stage) as run:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await stage.until("everything is ready", 2)
+        assert stage.house.log == ["start exporter out", "start receiver in"]
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await run == 0
+
+
+async def test_the_logger_of_the_new_configuration_is_everybodys() -> None:
+    stage = Stage()
+    async with started(stage):
+        kept = stage.house.get("exporter out").settings.logger
+        other: list[dict[str, Any]] = []
+        stage.logged = other
+        os.kill(os.getpid(), signal.SIGHUP)
+        await stage.until("everything is ready")
+        kept.warning("still here", spans=3)
+        assert other[-1] == {
+            "level": "warning",
+            "event": "still here",
+            "spans": 3,
+            "otelcol.component.id": "out",
+            "otelcol.component.kind": "exporter",
+            "otelcol.signal": "traces",
+        }
 
 
 async def test_sighup_with_a_broken_configuration_keeps_the_old_one() -> None:
@@ -127,13 +156,55 @@ async def test_sighup_with_a_broken_configuration_keeps_the_old_one() -> None:
         assert await run == 0
 
 
-async def test_sighup_with_a_configuration_that_does_not_start_goes_back() -> None:
+async def test_sighup_with_a_configuration_that_does_not_start_changes_nothing() -> None:
     stage = Stage()
     async with started(stage) as run:
-        stage.tree = merge(stage.tree, {"receivers": {"in": {"fail": "port in use", "size": 9}}})
+        over = {"exporters": {"out/2": None}, "receivers": {"in": {"fail": "no such device"}}}
+        pipelines = {"traces": {"exporters": ["out", "out/2"]}}
+        stage.tree = merge(stage.tree, {**over, "service": {"pipelines": pipelines}})
+        os.kill(os.getpid(), signal.SIGHUP)
+        message = "the new configuration does not start, the old one keeps running"
+        await stage.until(message)
+        assert stage.logged[-1]["error"] == 'failed to start "in" receiver: no such device'
+        running, failed = (fake for fake in stage.house.built if fake.name == "receiver in")
+        assert stage.house.log[2:] == [
+            "start exporter out/2", "start receiver in", "stop receiver in", "stop exporter out/2"
+        ]  # fmt: skip
+        await running.send(2)
+        assert len(stage.house.get("exporter out").got) == 1
+        assert stage.house.get("exporter out/2").got == []
+        assert failed.config.fail
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await run == 0
+
+
+async def test_an_address_that_passes_on_is_left_before_it_is_taken() -> None:
+    stage = Stage()
+    async with started(stage) as run:
+        stage.tree = {
+            **stage.tree,
+            "receivers": {"in/new": {"address": "a port"}},
+            "service": merge(stage.tree["service"], {"pipelines": {"traces": {"receivers": ["in/new"]}}}),
+        }
+        stage.house.addresses.add("a port")
+        stage.house.get("receiver in").on_stop = stage.house.addresses.clear
         os.kill(os.getpid(), signal.SIGHUP)
         await stage.until("everything is ready", 2)
-        assert stage.house.built[-1].config.size == 3
+        log = stage.house.log
+        assert log.index("stop receiver in") < len(log) - 1 - log[::-1].index("start receiver in/new")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await run == 0
+
+
+async def test_an_address_that_somebody_else_has_brings_the_old_configuration_back() -> None:
+    stage = Stage()
+    async with started(stage) as run:
+        stage.tree = merge(stage.tree, {"receivers": {"in": {"address": "a port"}}})
+        stage.house.addresses.add("a port")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await stage.until("the new configuration does not start, going back to the old one")
+        await stage.until("everything is ready", 2)
+        assert stage.house.built[-1].config.address == ""
         os.kill(os.getpid(), signal.SIGTERM)
         assert await run == 0
 
@@ -142,10 +213,29 @@ async def test_spans_left_at_a_reload_are_not_forgotten() -> None:
     stage = Stage()
     async with started(stage) as run:
         stage.house.get("exporter out").undelivered = 3
+        stage.tree = merge(stage.tree, {"exporters": {"out": {"size": 9}}})
         os.kill(os.getpid(), signal.SIGHUP)
         await stage.until("everything is ready", 2)
         os.kill(os.getpid(), signal.SIGTERM)
         assert await run == 1
+
+
+async def test_a_stop_during_a_reload_leaves_the_new_configuration_alone() -> None:
+    stage = Stage()
+    async with started(stage) as run:
+        starting, never = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> None:
+            starting.set()
+            await never.wait()
+
+        stage.house.on_build = lambda fake: setattr(fake, "start", slow)
+        stage.tree = merge(stage.tree, {"receivers": {"in": {"size": 9}}})
+        os.kill(os.getpid(), signal.SIGHUP)
+        await starting.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await run == 0
+        assert stage.house.log[2:] == ["stop receiver in", "stop receiver in", "stop exporter out"]
 
 
 async def test_a_signal_during_the_start_stops_it() -> None:

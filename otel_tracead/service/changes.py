@@ -1,0 +1,108 @@
+"""What becomes of the running components when the configuration changes: who goes on, who comes, who goes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from otel_tracead.component import Consumer, Kind, Revisable, Settings
+from otel_tracead.fingerprint import fingerprint, names
+from otel_tracead.service.config import Configured, ServiceConfig
+from otel_tracead.service.graph import Graph, Node, build
+from otel_tracead.service.ids import Id
+from otel_tracead.service.outlet import Outlet
+from otel_tracead.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """From one graph to the next.
+
+    Attributes:
+        graph: the next one.
+        revised: nodes that go on with another configuration, and its settings.
+        turned: outlets of nodes that go on with other consumers, and those.
+        new: nodes to be started, in order.
+        gone: nodes to be shut down.
+        successors: of exporters that are gone, the one of the same id that takes over what they still hold.
+    """
+
+    graph: Graph
+    revised: list[tuple[Node, Settings]] = field(default_factory=list)
+    turned: list[tuple[Outlet, tuple[Consumer, ...]]] = field(default_factory=list)
+    new: list[Node] = field(default_factory=list)
+    gone: Graph = field(default_factory=Graph)
+    successors: dict[Node, Node] = field(default_factory=dict)
+
+
+def plan(
+    running: Graph,
+    old: ServiceConfig,
+    new: ServiceConfig,
+    telemetry: Telemetry,
+    logger: Any,
+    fail: Callable[[BaseException], None],
+) -> Changes:
+    """Build what *new* has and *old* had not, and say what is to be done with the rest; changes nothing.
+
+    A component goes on if it has the same id, in the same pipeline, the same configuration (and certificates), and the extensions
+    that it names go on, too. Otherwise it goes on if it is `Revisable`.
+
+    Raises:
+        ConfigError: something cannot be built.
+    """
+    reuse = _Reuse(running, same_base=old.base == new.base)
+    graph = build(new, telemetry, logger, fail, reuse)
+    kept = {id(node.component) for node in reuse.kept}
+    gone = _without(running, kept)
+    ids = {node.id: node for node in graph.exporters}
+    return Changes(
+        graph,
+        revised=reuse.revised,
+        turned=reuse.turned,
+        new=[node for node in graph.start_order() if id(node.component) not in kept],
+        gone=gone,
+        successors={node: ids[node.id] for node in gone.exporters if node.id in ids},
+    )
+
+
+class _Reuse:
+    def __init__(self, running: Graph, *, same_base: bool) -> None:
+        self.kept: list[Node] = []
+        self.revised: list[tuple[Node, Settings]] = []
+        self.turned: list[tuple[Outlet, tuple[Consumer, ...]]] = []
+        self._running = {(node.kind, node.id, node.pipeline): node for node in running.start_order()}
+        self._same_base = same_base
+        self._new_extensions: set[str] = set()
+
+    def __call__(
+        self, configured: Configured, settings: Settings, pipeline: Id | None, consumers: Sequence[Consumer]
+    ) -> Node | None:
+        node = self._next(configured, settings, pipeline)
+        if node is None:
+            if settings.kind is Kind.EXTENSION:
+                self._new_extensions.add(settings.id)
+            return None
+        self.kept.append(node)
+        if node.outlet is not None and node.outlet.consumers != tuple(consumers):
+            self.turned.append((node.outlet, tuple(consumers)))
+        return node
+
+    def _next(self, configured: Configured, settings: Settings, pipeline: Id | None) -> Node | None:
+        node = self._running.get((settings.kind, configured.id, pipeline))
+        if node is None or node.configured.factory is not configured.factory or not self._same_base:
+            return None
+        standing = fingerprint(configured.config)
+        if standing == node.fingerprint and not names(configured.config) & self._new_extensions:
+            return node
+        if not isinstance(node.component, Revisable):
+            return None
+        revised = replace(node, configured=configured, fingerprint=standing)
+        self.revised.append((revised, replace(settings, telemetry=node.telemetry)))
+        return revised
+
+
+def _without(graph: Graph, kept: set[int]) -> Graph:
+    def rest(nodes: list[Node]) -> list[Node]:
+        return [node for node in nodes if id(node.component) not in kept]
+
+    return Graph(rest(graph.extensions), rest(graph.exporters), rest(graph.processors), rest(graph.receivers))
