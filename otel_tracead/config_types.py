@@ -7,7 +7,8 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, PlainSerializer
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
 from otel_tracead.duration import format_duration, parse_duration
@@ -44,10 +45,18 @@ def _above_zero(value: object) -> float:
     return seconds
 
 
-Duration = Annotated[float, BeforeValidator(_seconds), PlainSerializer(format_duration, return_type=str)]
+_DURATION_SCHEMA: Final = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": r"^\s*[-+]?(0|([0-9.]+(ns|us|µs|μs|ms|s|m|h))+)\s*$"}, {"const": 0}]}
+)
+
+Duration = Annotated[
+    float, BeforeValidator(_seconds), PlainSerializer(format_duration, return_type=str), _DURATION_SCHEMA
+]
 """A Go duration (`200ms`, `1m30s`, `0`) in the YAML; seconds at run time; never negative."""
 
-PositiveDuration = Annotated[float, BeforeValidator(_above_zero), PlainSerializer(format_duration, return_type=str)]
+PositiveDuration = Annotated[
+    float, BeforeValidator(_above_zero), PlainSerializer(format_duration, return_type=str), _DURATION_SCHEMA
+]
 """A `Duration` that must not be zero."""
 
 Size = Annotated[int, Field(ge=0)]
@@ -61,6 +70,55 @@ FilePath = Annotated[Path, Field(strict=False)]
 
 Strings = Annotated[tuple[str, ...], Field(strict=False)]
 """A list of strings in the YAML, a tuple at run time."""
+
+
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~\-]+$")]
+"""The name of an HTTP header."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionReference:
+    """Marks a string field that names an extension; the service looks whether it is started.
+
+    Attributes:
+        role: what the extension is for, as messages say it.
+    """
+
+    role: str
+
+
+Authenticator = Annotated[str, ExtensionReference("authenticator")]
+"""The id of an extension that authenticates."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutEffect:
+    """Marks a key of the Collector that is taken and changes nothing here; the service warns of it.
+
+    Attributes:
+        reason: why, as half a sentence.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotHere:
+    """Marks a key of the Collector that is not here: whatever is written but nothing (null, false, [], {}) is an error.
+
+    Attributes:
+        reason: why, and what to do instead, as half a sentence.
+    """
+
+    reason: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Read nothing but nothing."""
+        return core_schema.no_info_after_validator_function(self._nothing, handler(source))
+
+    def _nothing(self, value: object) -> None:
+        if value:
+            raise PydanticCustomError("not_here", "not in otel-tracead: {reason}", {"reason": self.reason})
 
 
 class Secret:
@@ -108,9 +166,37 @@ class Secret:
             raise PydanticCustomError("string_type", "Input should be a valid string")
         return cls(value)
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Say that it is a string."""
+        return {"type": "string"}
+
     @staticmethod
     def _dumped(secret: "Secret", info: core_schema.SerializationInfo) -> str:
         return secret._value if (info.context or {}).get("secrets") else REDACTED  # noqa: SLF001 (its own class)
+
+
+def _as_map(value: object) -> object:
+    """Read a list of names and values, as the Collector takes it as well, as a map."""
+    if not isinstance(value, list):
+        return value
+    pairs: dict[object, object] = {}
+    for pair in value:
+        if not isinstance(pair, dict) or pair.keys() != {"name", "value"}:
+            raise PydanticCustomError("headers", "must be a map, or a list of maps with name and value")
+        if pair["name"] in pairs:
+            raise PydanticCustomError("headers", 'duplicate name "{name}"', {"name": str(pair["name"])})
+        pairs[pair["name"]] = pair["value"]
+    return pairs
+
+
+MapOrList: Final = BeforeValidator(_as_map)
+"""What reads a map also from a list of `{name: ..., value: ...}`."""
+
+Headers = Annotated[dict[HeaderName, Secret], MapOrList]
+"""HTTP headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +239,13 @@ class Endpoint:
         )
 
     @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Say that it is a string that ends in a port."""
+        return {"type": "string", "pattern": ":[0-9]{1,5}$"}
+
+    @classmethod
     def _validated(cls, value: object) -> "Endpoint":
         if isinstance(value, cls):
             return value
@@ -166,12 +259,19 @@ class Endpoint:
 
 __all__: Sequence[str] = (
     "REDACTED",
+    "Authenticator",
     "Duration",
     "Endpoint",
+    "ExtensionReference",
     "FilePath",
+    "HeaderName",
+    "Headers",
+    "MapOrList",
+    "NotHere",
     "PositiveDuration",
     "PositiveSize",
     "Secret",
     "Size",
     "Strings",
+    "WithoutEffect",
 )

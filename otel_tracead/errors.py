@@ -7,6 +7,7 @@ TraceadError
 ├── StartError             a component that cannot start (a port in use): exit 1 with its id
 └── PipelineError          while spans are on their way
 ├── PermanentError     the same input will always fail: drop and count
+│   ├── Unauthenticated    a request without the right credentials: 401 / UNAUTHENTICATED
 │   └── InvalidRequest     a body that is not what it says: 400 / INVALID_ARGUMENT
 │       └── TooLarge       over the size limit: 413 / RESOURCE_EXHAUSTED
 └── RetryableError     try again, after `retry_after` seconds where given
@@ -50,6 +51,10 @@ class PipelineError(TraceadError):
 
 class PermanentError(PipelineError):
     """The same input will always fail: drop it and count it."""
+
+
+class Unauthenticated(PermanentError):  # noqa: N818 (named as the status code it becomes)
+    """A request without the right credentials; the message never says what they were."""
 
 
 class InvalidRequest(PermanentError):  # noqa: N818 (named as the status code it becomes)

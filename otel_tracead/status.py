@@ -19,6 +19,7 @@ from otel_tracead.errors import (
     PipelineError,
     RetryableError,
     TooLarge,
+    Unauthenticated,
 )
 from otel_tracead.wire.rpc_status import RpcStatus
 
@@ -64,6 +65,7 @@ class Row:
 ANSWERS: Final[tuple[tuple[type[Exception], Row], ...]] = (
     (TooLarge, Row(Code.RESOURCE_EXHAUSTED, 413, "invalid")),
     (InvalidRequest, Row(Code.INVALID_ARGUMENT, 400, "invalid")),
+    (Unauthenticated, Row(Code.UNAUTHENTICATED, 401, "unauthenticated")),
     (PermanentError, Row(Code.INTERNAL, 500, "failure")),
     (Backpressure, Row(Code.UNAVAILABLE, 503, "refused")),
     (RetryableError, Row(Code.UNAVAILABLE, 503, "refused")),

@@ -1,33 +1,158 @@
 """The `tls` sections of servers and clients, and the contexts made of them for HTTP and gRPC.
 
-Keys, names and defaults are those of the Collector's configtls; what is not implemented is an unknown key.
+Keys, names and defaults are those of the Collector's configtls; docs/configuration.md lists what of it is not here.
 """
 
+import logging
+import os
 import ssl
-from typing import Any, Final, Literal, Self
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import model_validator
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import FilePath
+from otel_tracead.config_types import Duration, FilePath, NotHere, Secret
+
+Version = Literal["1.2", "1.3"]
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_OPENSSL_CHOOSES: Final = NotHere("OpenSSL's own choice is kept up with its security updates")
+_GRPC_CHOOSES: Final = NotHere("gRPC for Python speaks 1.2 and 1.3, whichever the other side prefers")
+_RELOAD_ALL: Final = NotHere("SIGHUP reads the file again, without losing a span")
 
 
-class ServerTls(ComponentConfig):
-    """TLS of a listener.
+class _Tls(ComponentConfig):
+    """What both ends have.
 
     Attributes:
-        cert_file: the server's certificate chain, PEM.
+        cert_file: our certificate chain, PEM.
+        cert_pem: the same as text.
         key_file: its private key, PEM.
-        client_ca_file: clients must show a certificate of these authorities (mTLS).
-        min_version: the oldest protocol spoken.
+        key_pem: the same as text.
+        ca_file: the authorities that are trusted; without it the system's.
+        ca_pem: the same as text.
+        include_system_ca_certs_pool: trust the system's authorities as well.
     """
 
-    cert_file: FilePath
-    key_file: FilePath
+    cert_file: FilePath | None = None
+    cert_pem: Secret = Secret("")
+    key_file: FilePath | None = None
+    key_pem: Secret = Secret("")
+    ca_file: FilePath | None = None
+    ca_pem: Secret = Secret("")
+    include_system_ca_certs_pool: bool = False
+    cipher_suites: Annotated[Any, _OPENSSL_CHOOSES] = None
+    include_insecure_cipher_suites: Annotated[Any, _OPENSSL_CHOOSES] = None
+    curve_preferences: Annotated[Any, _OPENSSL_CHOOSES] = None
+    tpm: Annotated[Any, NotHere("keys are read from files or text")] = None
+
+    @model_validator(mode="after")
+    def _either_file_or_text(self) -> Self:
+        for name, file, text in (
+            ("ca", self.ca_file, self.ca_pem),
+            ("cert", self.cert_file, self.cert_pem),
+            ("key", self.key_file, self.key_pem),
+        ):
+            if file is not None and text:
+                raise ValueError(f"provide either {name}_file or {name}_pem, but not both")
+        if self.has_certificate != bool(self.key_file is not None or self.key_pem):
+            raise ValueError(
+                "TLS configuration must include both certificate and key (cert_file or cert_pem, and key_file or key_pem)"
+            )
+        return self
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether there is a certificate of our own."""
+        return self.cert_file is not None or bool(self.cert_pem)
+
+    def key_pair(self) -> tuple[bytes, bytes] | None:
+        """Read our private key and certificate chain, PEM; None where there is none.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        return (
+            (_read(self.key_file, self.key_pem), _read(self.cert_file, self.cert_pem)) if self.has_certificate else None
+        )
+
+    def authorities(self) -> bytes | None:
+        """Read the authorities to trust, PEM; None for the system's.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        if self.ca_file is None and not self.ca_pem:
+            return None
+        given = _read(self.ca_file, self.ca_pem)
+        system = ssl.get_default_verify_paths().cafile
+        return given + b"\n" + Path(system).read_bytes() if self.include_system_ca_certs_pool and system else given
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        """Load our certificate into *context*, which takes files only: a text becomes one in memory."""
+        if not self.has_certificate:
+            return
+        if self.cert_file is not None and self.key_file is not None:
+            context.load_cert_chain(self.cert_file, self.key_file)
+            return
+        key, certificate = self.key_pair() or (b"", b"")
+        in_memory = os.memfd_create("tls", os.MFD_CLOEXEC)
+        try:
+            os.write(in_memory, certificate + b"\n" + key)
+            context.load_cert_chain(f"/proc/self/fd/{in_memory}")
+        finally:
+            os.close(in_memory)
+
+
+class _HttpTls(_Tls):
+    """What Python's own TLS adds.
+
+    Attributes:
+        min_version: the oldest protocol spoken.
+        max_version: the newest; absent for whatever there is.
+        reload_interval: our certificate and key are read again when a connection comes so long after the last time.
+    """
+
+    min_version: Version = "1.2"
+    max_version: Version | None = None
+    reload_interval: Duration = 0.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_version is not None and self.max_version < self.min_version:
+            raise ValueError("invalid TLS configuration: min_version cannot be greater than max_version")
+        return self
+
+    def _prepare(self, context: ssl.SSLContext) -> None:
+        context.minimum_version = _VERSIONS[self.min_version]
+        if self.max_version is not None:
+            context.maximum_version = _VERSIONS[self.max_version]
+        self._load(context)
+
+    def reloader(self, context: ssl.SSLContext) -> Callable[[], None]:
+        """Give what loads the certificate into *context* again if it is time; one that cannot be read stays as it was."""
+        return _reloader(lambda: self._load(context), self.reload_interval)
+
+
+class ServerTls(_HttpTls):
+    """TLS of an HTTP listener.
+
+    Attributes:
+        client_ca_file: clients must show a certificate of these authorities (mTLS).
+    """
+
+    null_is_off: ClassVar[bool] = True
+
     client_ca_file: FilePath | None = None
-    min_version: Literal["1.2", "1.3"] = "1.2"
+    client_ca_file_reload: Annotated[Any, _RELOAD_ALL] = None
+
+    @model_validator(mode="after")
+    def _has_one(self) -> Self:
+        _need_certificate(self)
+        return self
 
     def context(self) -> ssl.SSLContext:
         """Make the context for an HTTP server.
@@ -36,14 +161,39 @@ class ServerTls(ComponentConfig):
             OSError: a file cannot be read or is no certificate (ssl.SSLError is an OSError).
         """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = _VERSIONS[self.min_version]
-        context.load_cert_chain(self.cert_file, self.key_file)
+        self._prepare(context)
         if self.client_ca_file is not None:
             context.load_verify_locations(self.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
+        if self.reload_interval:
+            reload = self.reloader(context)
+            context.sni_callback = lambda _socket, _name, _context: reload()  # at every handshake; counts for the next
         return context
 
-    def grpc_credentials(self) -> Any:
+
+class GrpcServerTls(_Tls):
+    """TLS of a gRPC listener.
+
+    Attributes:
+        client_ca_file: clients must show a certificate of these authorities (mTLS).
+        client_ca_file_reload: read it again with every connection.
+        reload_interval: our certificate and key are read again when a connection comes so long after the last time.
+    """
+
+    null_is_off: ClassVar[bool] = True
+
+    client_ca_file: FilePath | None = None
+    client_ca_file_reload: bool = False
+    reload_interval: Duration = 0.0
+    min_version: Literal["1.2"] = "1.2"
+    max_version: Annotated[Any, _GRPC_CHOOSES] = None
+
+    @model_validator(mode="after")
+    def _has_one(self) -> Self:
+        _need_certificate(self)
+        return self
+
+    def credentials(self) -> Any:
         """Make the credentials for a gRPC server.
 
         Raises:
@@ -51,37 +201,41 @@ class ServerTls(ComponentConfig):
         """
         import grpc
 
-        pair = (self.key_file.read_bytes(), self.cert_file.read_bytes())
-        authorities = None if self.client_ca_file is None else self.client_ca_file.read_bytes()
-        return grpc.ssl_server_credentials([pair], authorities, require_client_auth=authorities is not None)
+        def read() -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+            pair = self.key_pair()
+            authorities = None if self.client_ca_file is None else self.client_ca_file.read_bytes()
+            return ([] if pair is None else [pair], authorities)
+
+        mutual = self.client_ca_file is not None
+        if not self.reload_interval and not self.client_ca_file_reload:
+            pairs, authorities = read()
+            return grpc.ssl_server_credentials(pairs, authorities, require_client_auth=mutual)
+        current = [grpc.ssl_server_certificate_configuration(*read())]
+
+        def renew() -> None:
+            current[0] = grpc.ssl_server_certificate_configuration(*read())
+
+        reload = _reloader(renew, 0.0 if self.client_ca_file_reload else self.reload_interval)
+
+        def fetch() -> Any:  # at every handshake, from a thread of gRPC's
+            reload()
+            return current[0]
+
+        return grpc.dynamic_ssl_server_credentials(current[0], fetch, require_client_authentication=mutual)
 
 
-class ClientTls(ComponentConfig):
-    """TLS of a connection to a backend.
+class ClientTls(_HttpTls):
+    """TLS of an HTTP connection to a backend.
 
     Attributes:
         insecure: speak plain text (gRPC; for HTTP the URL's scheme decides).
         insecure_skip_verify: encrypt, but take any certificate.
-        ca_file: the authorities that are trusted; without it the system's.
-        cert_file: our own certificate chain (mTLS), PEM.
-        key_file: its private key, PEM.
         server_name_override: the name that the server's certificate must have, instead of the endpoint's.
-        min_version: the oldest protocol spoken.
     """
 
     insecure: bool = False
     insecure_skip_verify: bool = False
-    ca_file: FilePath | None = None
-    cert_file: FilePath | None = None
-    key_file: FilePath | None = None
     server_name_override: str | None = None
-    min_version: Literal["1.2", "1.3"] = "1.2"
-
-    @model_validator(mode="after")
-    def _cert_with_key(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file belong together: give both or none")
-        return self
 
     def context(self) -> ssl.SSLContext:
         """Make the context for an HTTP client.
@@ -89,16 +243,35 @@ class ClientTls(ComponentConfig):
         Raises:
             OSError: a file cannot be read or is no certificate.
         """
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self.ca_file)
-        context.minimum_version = _VERSIONS[self.min_version]
-        if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
+        authorities = self.authorities()
+        context = ssl.create_default_context(
+            ssl.Purpose.SERVER_AUTH, cadata=None if authorities is None else authorities.decode("ascii", "ignore")
+        )
+        self._prepare(context)
         if self.insecure_skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def grpc_credentials(self) -> Any:
+
+class GrpcClientTls(_Tls):
+    """TLS of a gRPC connection to a backend.
+
+    Attributes:
+        insecure: speak plain text.
+        server_name_override: the name that the server's certificate must have, instead of the endpoint's.
+    """
+
+    insecure: bool = False
+    server_name_override: str | None = None
+    min_version: Literal["1.2"] = "1.2"
+    max_version: Annotated[Any, _GRPC_CHOOSES] = None
+    insecure_skip_verify: Annotated[
+        Any, NotHere("gRPC for Python always verifies; give the certificate as ca_file")
+    ] = None
+    reload_interval: Annotated[Any, _RELOAD_ALL] = None
+
+    def credentials(self) -> Any:
         """Make the credentials for a gRPC channel.
 
         Raises:
@@ -106,7 +279,30 @@ class ClientTls(ComponentConfig):
         """
         import grpc
 
-        ca, key, cert = (
-            None if path is None else path.read_bytes() for path in (self.ca_file, self.key_file, self.cert_file)
-        )
-        return grpc.ssl_channel_credentials(ca, key, cert)
+        return grpc.ssl_channel_credentials(self.authorities(), *(self.key_pair() or (None, None)))
+
+
+def _need_certificate(config: _Tls) -> None:
+    if not config.has_certificate:
+        raise ValueError("TLS configuration must include both certificate and key for server connections")
+
+
+def _read(file: Path | None, text: Secret) -> bytes:
+    return text.get_secret_value().encode() if file is None else file.read_bytes()
+
+
+def _reloader(load: Callable[[], None], interval: float) -> Callable[[], None]:
+    due = time.monotonic() + interval
+
+    def reload() -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now < due:
+            return
+        due = now + interval
+        try:
+            load()
+        except OSError as error:
+            logging.getLogger(__name__).warning("a certificate cannot be read again and stays as it was: %s", error)
+
+    return reload

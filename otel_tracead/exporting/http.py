@@ -6,28 +6,32 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Final, Literal
+from typing import Final
 
 import aiohttp
+import cramjam
 import zstandard
 
-from otel_tracead.config_types import Secret
+from otel_tracead.auth import client_authenticator
+from otel_tracead.component import Settings
 from otel_tracead.errors import RetryableError
+from otel_tracead.exporting.http_config import HttpExporterConfig
 from otel_tracead.status import RETRYABLE_HTTP, error_from_http, parse_retry_after
-from otel_tracead.tls import ClientTls
-
-Compression = Literal["gzip", "zstd", "deflate", "zlib", "none", ""]
 
 _MOST_OF_AN_ANSWER: Final = 64 * 1024
 _MOST_OF_A_MESSAGE: Final = 500
 _LARGE_BODY: Final = 1 << 18
 _LEVEL: Final = 1  # spans are repetitive: more effort costs much time and saves little
+_IDLE_FOREVER: Final = 24 * 3600.0
 
-_COMPRESSORS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
-    "gzip": lambda body: gzip.compress(body, _LEVEL, mtime=0),
-    "deflate": lambda body: zlib.compress(body, _LEVEL),
-    "zlib": lambda body: zlib.compress(body, _LEVEL),
-    "zstd": lambda body: zstandard.ZstdCompressor(level=_LEVEL).compress(body),
+_COMPRESSORS: Final[Mapping[str, Callable[[bytes, int], bytes]]] = {
+    "gzip": lambda body, level: gzip.compress(body, level, mtime=0),
+    "deflate": zlib.compress,
+    "zlib": zlib.compress,
+    "zstd": lambda body, level: zstandard.ZstdCompressor(level=level).compress(body),
+    "snappy": lambda body, _level: bytes(cramjam.snappy.compress_raw(body)),
+    "x-snappy-framed": lambda body, _level: bytes(cramjam.snappy.compress(body)),
+    "lz4": lambda body, _level: bytes(cramjam.lz4.compress(body)),
 }
 
 
@@ -49,33 +53,39 @@ class HttpClient:
 
     def __init__(
         self,
+        config: HttpExporterConfig,
+        settings: Settings,
         url: str,
         *,
-        headers: Mapping[str, Secret],
-        compression: Compression,
-        tls: ClientTls,
         retryable: frozenset[int] = RETRYABLE_HTTP,
         explain: Callable[[str, bytes], str] = lambda _type, body: body.decode(errors="replace"),
     ) -> None:
         """Prepare; opens nothing yet.
 
         Args:
+            config: what the user wrote.
+            settings: what the service gives.
             url: where to post.
-            headers: sent with every request.
-            compression: of the bodies.
-            tls: how to speak https.
             retryable: the HTTP status codes after which the same body may pass later.
             explain: makes a message of an error's content type and body.
+
+        Raises:
+            ConfigError: `auth` names no extension that authenticates us.
         """
+        self._config = config
         self._url = url
         self._headers = {"User-Agent": f"otel-tracead/{version('otel-tracead')}"}
-        self._headers |= {name: value.get_secret_value() for name, value in headers.items()}
-        self._compress = _COMPRESSORS.get(compression)
+        self._headers |= {name: value.get_secret_value() for name, value in config.headers.items()}
+        self._compress = _COMPRESSORS.get(config.compression)
+        self._level = config.compression_params.level or _LEVEL
         if self._compress is not None:
-            self._headers["Content-Encoding"] = compression
-        self._tls = tls
+            self._headers["Content-Encoding"] = config.compression
+        self._authenticator = client_authenticator(settings, config.auth)
+        if self._authenticator is not None and not url.lower().startswith("https:"):
+            settings.logger.warning("credentials go to the backend as plain text: its URL is not https")
         self._retryable = retryable
         self._explain = explain
+        self._reload_certificate: Callable[[], None] = lambda: None
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -84,13 +94,24 @@ class HttpClient:
         Raises:
             OSError: a certificate cannot be read.
         """
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls.context())
+        config = self._config
+        context = config.tls.context()
+        if config.tls.reload_interval:
+            self._reload_certificate = config.tls.reloader(context)
+        once = config.disable_keep_alives
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=config.max_conns_per_host,
+            ssl=context,
+            force_close=once,
+            keepalive_timeout=None if once else config.idle_conn_timeout or _IDLE_FOREVER,
+        )
         # The time limit is the queue's: it counts for every exporter alike.
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None),
             headers=self._headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=aiohttp.CookieJar(unsafe=True) if config.cookies.enabled else aiohttp.DummyCookieJar(),
         )
 
     async def shutdown(self) -> None:
@@ -110,14 +131,18 @@ class HttpClient:
             raise RetryableError("not started")
         if self._compress is not None:
             large = len(body) >= _LARGE_BODY
-            body = await asyncio.to_thread(self._compress, body) if large else self._compress(body)
+            compress, level = self._compress, self._level
+            body = await asyncio.to_thread(compress, body, level) if large else compress(body, level)
+        self._reload_certificate()
+        credentials = {} if self._authenticator is None else self._authenticator.credentials()
         try:
             async with self._session.post(
                 self._url,
                 data=body,
-                headers={"Content-Type": content_type},
+                headers={"Content-Type": content_type, **credentials},
                 allow_redirects=False,
-                server_hostname=self._tls.server_name_override,
+                proxy=self._config.proxy_url,
+                server_hostname=self._config.tls.server_name_override,
             ) as response:
                 answer = Answer(response.content_type, await _read(response.content))
                 if 200 <= response.status < 300:

@@ -1,9 +1,10 @@
 """Request bodies out of their `Content-Encoding`, never beyond the size limit whatever the sender packed."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+import cramjam
 import zstandard
 
 from otel_tracead.errors import InvalidRequest, TooLarge
@@ -16,22 +17,33 @@ _ZSTD_STEP: Final = 512
 _ZSTD_WINDOW: Final = 1 << 25
 
 
-def decompress(encoding: str, body: bytes, limit: int) -> bytes:
+_SNAPPY_FRAMES: Final = b"\xff\x06\x00\x00sNaPpY"
+_LONGEST_VARINT: Final = 5
+
+
+def decompress(encoding: str, body: bytes, limit: int, allowed: Sequence[str] | None = None) -> bytes:
     """Give *body* decoded from *encoding* (a `Content-Encoding`; empty and `identity` leave it as it is).
 
+    Args:
+        encoding: as the sender wrote it.
+        body: as it came.
+        limit: bytes.
+        allowed: the encodings that are taken; None for all that are known.
+
     Raises:
-        InvalidRequest: the encoding is unknown, or the body is not what it says.
+        InvalidRequest: the encoding is unknown or not allowed, or the body is not what it says.
         TooLarge: the body has more than *limit* bytes, before or after.
     """
     if len(body) > limit:
         raise too_large(limit)
-    decoder = _DECODERS.get(encoding.strip().lower())
-    if decoder is None:
-        known = ", ".join(name for name in _DECODERS if name)
+    name = encoding.strip().lower().replace("identity", "")
+    decoder = _DECODERS.get(name)
+    if decoder is None or (allowed is not None and name not in allowed):
+        known = ", ".join(name for name in (_DECODERS if allowed is None else allowed) if name)
         raise InvalidRequest(f"unsupported Content-Encoding: {encoding[:40]!r} (supported: {known})")
     try:
         return decoder(body, limit)
-    except (zlib.error, zstandard.ZstdError) as error:
+    except (zlib.error, zstandard.ZstdError, cramjam.DecompressionError) as error:
         raise InvalidRequest(f"the body is not valid {encoding}: {error}") from error
 
 
@@ -93,15 +105,50 @@ def _unzstd(body: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
+def _uncram(unpack: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], bytes]:
+    """Make a decoder of *unpack*, which fills a buffer and stops where it is full."""
+
+    def decode(body: bytes, limit: int) -> bytes:
+        buffer = bytearray(limit + 1)  # the pages that nothing is written to cost nothing
+        try:
+            size = unpack(body, buffer)
+        except cramjam.DecompressionError as error:
+            if "whole buffer" in str(error):
+                raise too_large(limit) from error
+            raise
+        if size > limit:
+            raise too_large(limit)
+        return bytes(memoryview(buffer)[:size])
+
+    return decode
+
+
+_unsnappy_frames: Final = _uncram(cramjam.snappy.decompress_into)
+_unlz4: Final = _uncram(cramjam.lz4.decompress_into)
+
+
+def _unsnappy(body: bytes, limit: int) -> bytes:
+    """Decode what is called snappy: one block, or the frames that Collectors before 0.126 called so."""
+    if body.startswith(_SNAPPY_FRAMES):
+        return _unsnappy_frames(body, limit)
+    if not body:
+        raise InvalidRequest("the compressed body ends too early")
+    if cramjam.snappy.decompress_raw_len(body[:_LONGEST_VARINT]) > limit:
+        raise too_large(limit)
+    return bytes(cramjam.snappy.decompress_raw(body))
+
+
 def _identity(body: bytes, _limit: int) -> bytes:
     return body
 
 
 _DECODERS: Final[dict[str, Callable[[bytes, int], bytes]]] = {
     "": _identity,
-    "identity": _identity,
     "gzip": _gunzip,
     "deflate": _inflate_either,
     "zlib": _inflate_zlib,
     "zstd": _unzstd,
+    "snappy": _unsnappy,
+    "x-snappy-framed": _unsnappy_frames,
+    "lz4": _unlz4,
 }

@@ -1,37 +1,52 @@
-"""The HTTP listener under the receivers: bodies read within their limit, errors answered, requests drained."""
+"""The HTTP listener under the receivers: who may send, bodies read within their limit, errors answered, requests drained."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from aiohttp import web
 
-from otel_tracead.config_types import Endpoint
-from otel_tracead.errors import InvalidRequest
+from otel_tracead.auth import server_authenticator
+from otel_tracead.component import Settings
+from otel_tracead.errors import InvalidRequest, Unauthenticated
 from otel_tracead.receivers.compression import decompress, too_large
+from otel_tracead.receivers.cors import Cors
+from otel_tracead.receivers.http_config import HttpListenerConfig
 from otel_tracead.receivers.listening import bind, warn_if_open
-from otel_tracead.tls import ServerTls
 
 _READ_BUFFER: Final = 1 << 18
+_LONGEST_IDLE: Final = 3600.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Refuse = Callable[[web.Request, Unauthenticated], web.StreamResponse]
 
 
 class HttpListener:
-    """One HTTP server on one endpoint; every request goes to one handler.
+    """One HTTP server on one endpoint; every request that may come in goes to one handler.
+
+    Args:
+        config: what the user wrote.
+        settings: what the service gives.
+        handler: answers requests.
+        refuse: answers a request whose sender may not send, before its body is read.
 
     Attributes:
         port: the port that was bound; 0 before the start.
+
+    Raises:
+        ConfigError: `auth` names no extension that authenticates senders.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, tls: ServerTls | None, handler: Handler, body_limit: int, logger: Any
-    ) -> None:
+    def __init__(self, config: HttpListenerConfig, settings: Settings, handler: Handler, refuse: Refuse) -> None:
         self.port = 0
-        self._endpoint = endpoint
-        self._tls = tls
+        self._config = config
         self._handler = handler
-        self._body_limit = body_limit
-        self._logger = logger
+        self._refuse = refuse
+        self._logger = settings.logger
+        self._authenticator = server_authenticator(settings, config.auth)
+        self._params = () if config.auth is None else config.auth.request_params
+        self._cors = Cors(config.cors) if config.cors is not None and config.cors.allowed_origins else None
+        self._headers = {name: value.get_secret_value() for name, value in config.response_headers.items()}
         self._runner: web.AppRunner | None = None
 
     async def start(self, drain_timeout: float) -> None:
@@ -40,17 +55,19 @@ class HttpListener:
         Raises:
             OSError: the endpoint cannot be bound, or a certificate cannot be read.
         """
-        context = None if self._tls is None else self._tls.context()
-        application = web.Application(client_max_size=self._body_limit)
-        application.router.add_route("*", "/{path:.*}", self._handler)
+        config = self._config
+        context = None if config.tls is None else config.tls.context()
+        application = web.Application(client_max_size=config.body_limit)
+        application.router.add_route("*", "/{path:.*}", self._serve)
         runner = web.AppRunner(
             application,
             access_log=None,
             auto_decompress=False,  # ours is bounded
             read_bufsize=_READ_BUFFER,
             shutdown_timeout=drain_timeout,
+            keepalive_timeout=config.idle_timeout or _LONGEST_IDLE,
         )
-        listening = bind(self._endpoint)
+        listening = bind(config.endpoint)
         try:
             await runner.setup()
             await web.SockSite(runner, listening, ssl_context=context).start()
@@ -60,7 +77,7 @@ class HttpListener:
             raise
         self._runner = runner
         host, self.port = listening.getsockname()[:2]
-        warn_if_open(self._logger, self._endpoint, host, secured=self._tls is not None)
+        warn_if_open(self._logger, config.endpoint, host, secured=config.tls is not None)
 
     async def stop(self) -> None:
         """Stop listening, let requests under way end, close the connections."""
@@ -68,23 +85,61 @@ class HttpListener:
         if runner is not None:
             await runner.cleanup()
 
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        preflight = None if self._cors is None else self._cors.preflight(request.method, request.headers)
+        if preflight is not None:
+            response: web.StreamResponse = web.Response(status=204, headers=preflight)
+        else:
+            response = await self._answer(request)
+            if self._cors is not None:
+                response.headers.update(self._cors.answer(request.headers))
+        for name, value in self._headers.items():
+            response.headers.setdefault(name, value)
+        if not self._config.keep_alives_enabled:
+            response.force_close()
+        return response
 
-async def read_body(request: web.Request, limit: int) -> bytes:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if self._authenticator is not None:
+            try:
+                self._authenticator.authenticate(self._proof(request))
+            except Unauthenticated as error:
+                response = self._refuse(request, error)
+                response.force_close()  # nobody reads a body that was not asked for
+                return response
+        return await self._handler(request)
+
+    def _proof(self, request: web.Request) -> Mapping[str, list[str]]:
+        """Give the headers by name in lower case, and the parameters that stand for some."""
+        headers: dict[str, list[str]] = {}
+        for name, value in request.headers.items():
+            headers.setdefault(name.lower(), []).append(value)
+        for name in self._params:
+            if name in request.query:
+                headers[name.lower()] = request.query.getall(name)
+        return headers
+
+
+async def read_body(request: web.Request, config: HttpListenerConfig) -> bytes:
     """Read the body of *request*, out of its compression.
 
     Raises:
-        TooLarge: it has more than *limit* bytes, before or after decompression.
-        InvalidRequest: it is not what its `Content-Encoding` says, or broken as HTTP.
+        TooLarge: it has more bytes than *config* allows, before or after decompression.
+        InvalidRequest: it is not what its `Content-Encoding` says, broken as HTTP, or too slow.
     """
+    limit = config.body_limit
     if request.content_length is not None and request.content_length > limit:
         raise too_large(limit)
     try:
-        body = await request.read()
+        async with asyncio.timeout(config.read_timeout or None):
+            body = await request.read()
+    except TimeoutError as error:
+        raise InvalidRequest(f"the body did not come within {config.read_timeout:g} s") from error
     except web.HTTPRequestEntityTooLarge as error:
         raise too_large(limit) from error
     except web.RequestPayloadError as error:
         raise InvalidRequest(f"the body could not be read: {error}") from error
-    return decompress(request.headers.get("Content-Encoding", ""), body, limit)
+    return decompress(request.headers.get("Content-Encoding", ""), body, limit, config.compression_algorithms)
 
 
 def text(status: int, message: str, **headers: str) -> web.Response:

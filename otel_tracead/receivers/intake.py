@@ -35,7 +35,7 @@ class Intake:
         self._failed = telemetry.counter(RECEIVER_FAILED, *labels)
         self._outcomes = {
             outcome: telemetry.counter(RECEIVER_REQUESTS, *labels, outcome)
-            for outcome in ("success", "refused", "invalid", "failure")
+            for outcome in ("success", "refused", "invalid", "unauthenticated", "failure")
         }
         self._succeeded = self._outcomes["success"]
         self._under_way: set[asyncio.Task[None]] = set()

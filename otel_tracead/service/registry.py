@@ -22,6 +22,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "tracead": "otel_tracead.processors.tracead:FACTORY",
     },
     Kind.EXTENSION: {
+        "bearertokenauth": "otel_tracead.extensions.bearertokenauth:FACTORY",
         "health_check": "otel_tracead.extensions.health_check:FACTORY",
     },
     Kind.EXPORTER: {},

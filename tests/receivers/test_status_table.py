@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError, TooLarge
+from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError, TooLarge, Unauthenticated
 from otel_tracead.status import (
     ANSWERS,
     Code,
@@ -22,6 +22,7 @@ from otel_tracead.wire.rpc_status import RpcStatus
 RECEIVER_ROWS = [
     (TooLarge("x"), 8, 413, "invalid", None),
     (InvalidRequest("x"), 3, 400, "invalid", None),
+    (Unauthenticated("x"), 16, 401, "unauthenticated", None),
     (PermanentError("x"), 13, 500, "failure", None),
     (Backpressure("x"), 14, 503, "refused", 1.0),
     (Backpressure("x", 5), 14, 503, "refused", 5),

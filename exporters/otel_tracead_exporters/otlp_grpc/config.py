@@ -1,15 +1,17 @@
 """What a user writes for the `otlp_grpc` exporter; keys and defaults are the Collector's."""
 
 import re
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from otel_tracead.auth import AuthConfig
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import PositiveDuration, Secret
+from otel_tracead.config_types import MapOrList, NotHere, PositiveDuration, Secret, Size, WithoutEffect
 from otel_tracead.exporting import ExporterConfig
-from otel_tracead.tls import ClientTls
+from otel_tracead.tls import GrpcClientTls
 
+_BUFFERS: Final = WithoutEffect("gRPC for Python sizes its buffers itself")
 _SCHEME: Final = re.compile(r"(https?)://", re.IGNORECASE)
 
 
@@ -21,6 +23,8 @@ class KeepaliveClient(ComponentConfig):
         timeout: without an answer to it within this time the connection is closed.
         permit_without_stream: also while no request is under way.
     """
+
+    null_is_off: ClassVar[bool] = True
 
     time: PositiveDuration = 10.0
     timeout: PositiveDuration = 20.0
@@ -34,15 +38,30 @@ class OtlpGrpcConfig(ExporterConfig):
         endpoint: `host:port`; `http://` before it turns TLS off, `https://` turns it on.
         compression: of the requests.
         headers: sent with every request; names become lower case, as gRPC wants them.
+        auth: what proves who we are; not without TLS.
         keepalive: absent sends no pings.
         tls: on by default.
+        balancer_name: which of the addresses that a name stands for get the requests.
+        wait_for_ready: an attempt waits for the connection, up to `timeout`, instead of failing at once.
+        authority: the `:authority` header, instead of the endpoint's host.
+        user_agent: said in front of gRPC's own.
     """
 
     endpoint: str
     compression: Literal["gzip", "deflate", "none", ""] = "gzip"
-    headers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")], Secret] = Field(default_factory=dict)
+    headers: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")], Secret], MapOrList] = Field(
+        default_factory=dict
+    )
+    auth: AuthConfig | None = None
     keepalive: KeepaliveClient | None = None
-    tls: ClientTls = ClientTls()
+    tls: GrpcClientTls = GrpcClientTls()
+    balancer_name: Literal["round_robin", "pick_first"] = "round_robin"
+    wait_for_ready: bool = False
+    authority: str = ""
+    user_agent: str = ""
+    read_buffer_size: Annotated[Size | None, _BUFFERS] = None
+    write_buffer_size: Annotated[Size | None, _BUFFERS] = None
+    middlewares: Annotated[Any, NotHere("there are no middleware extensions")] = None
 
     @field_validator("endpoint")
     @classmethod
@@ -55,13 +74,14 @@ class OtlpGrpcConfig(ExporterConfig):
             raise ValueError(f'"{endpoint}" is no endpoint: write host:port, such as localhost:4317')
         return endpoint.strip()
 
-    @model_validator(mode="after")
-    def _tls_that_grpc_knows(self) -> Self:
-        if self.tls.insecure_skip_verify:
-            raise ValueError("tls::insecure_skip_verify: gRPC for Python always verifies; give tls::ca_file instead")
-        if self.tls.min_version != "1.2":
-            raise ValueError("tls::min_version: gRPC for Python knows 1.2 as minimum only")
-        return self
+    @field_validator("compression", mode="before")
+    @classmethod
+    def _that_grpc_knows(cls, compression: object) -> object:
+        if compression in {"snappy", "zstd"}:
+            raise ValueError(
+                f'"{compression}" is not in otel-tracead: gRPC for Python compresses with gzip and deflate only'
+            )
+        return compression
 
     @property
     def target(self) -> str:

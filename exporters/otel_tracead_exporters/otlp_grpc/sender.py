@@ -5,8 +5,9 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from otel_tracead.component import Settings
-from otel_tracead.errors import PipelineError, RetryableError, TooLarge
+from otel_tracead.auth import client_authenticator
+from otel_tracead.component import ClientAuthenticator, Settings
+from otel_tracead.errors import ConfigError, PipelineError, RetryableError, TooLarge
 from otel_tracead.status import Code, error_from_grpc
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import encode_request
@@ -24,12 +25,19 @@ _MOST_RECONNECT_MS: Final = 2000
 
 
 class OtlpGrpcSender:
-    """A `Sender` for one backend."""
+    """A `Sender` for one backend.
+
+    Raises:
+        ConfigError: `auth` names no extension that authenticates us, or stands there without TLS.
+    """
 
     def __init__(self, config: OtlpGrpcConfig, settings: Settings) -> None:
         self._config = config
         self._partial_success = PartialSuccess(settings)
         self._metadata = tuple((name.lower(), value.get_secret_value()) for name, value in config.headers.items())
+        self._authenticator = client_authenticator(settings, config.auth)
+        if self._authenticator is not None and config.insecure:
+            raise ConfigError(["auth: the credentials require transport level security: turn TLS on"])
         self._compression = getattr(grpc.Compression, _COMPRESSION[config.compression])
         self._channel: Any = None
         self._export: Any = None
@@ -45,7 +53,7 @@ class OtlpGrpcSender:
         if config.insecure:
             self._channel = grpc.aio.insecure_channel(config.target, options=options)
         else:
-            self._channel = grpc.aio.secure_channel(config.target, config.tls.grpc_credentials(), options=options)
+            self._channel = grpc.aio.secure_channel(config.target, config.tls.credentials(), options=options)
         self._export = self._channel.unary_unary(_METHOD)
 
     async def send(self, batch: SpanBatch) -> None:
@@ -60,11 +68,19 @@ class OtlpGrpcSender:
         if len(body) > _MOST_BYTES and len(batch) > 1:
             raise TooLarge(f"{len(body)} bytes are more than gRPC servers take")
         try:
-            response: bytes = await self._export(body, metadata=self._metadata, compression=self._compression)
+            response: bytes = await self._export(
+                body,
+                metadata=self._metadata if self._authenticator is None else self._proof(self._authenticator),
+                compression=self._compression,
+                wait_for_ready=self._config.wait_for_ready,
+            )
         except grpc.aio.AioRpcError as error:
             raise _meaning(error) from error
         if response:
             self._partial_success.note_protobuf(response)
+
+    def _proof(self, authenticator: ClientAuthenticator) -> tuple[tuple[str, str], ...]:
+        return (*self._metadata, *((name.lower(), value) for name, value in authenticator.credentials().items()))
 
     async def shutdown(self) -> None:
         """Close the channel."""
@@ -87,8 +103,12 @@ def _options(config: OtlpGrpcConfig) -> list[tuple[str, Any]]:
         ("grpc.initial_reconnect_backoff_ms", _MOST_RECONNECT_MS // 2),
         ("grpc.min_reconnect_backoff_ms", _MOST_RECONNECT_MS // 2),
         ("grpc.max_reconnect_backoff_ms", _MOST_RECONNECT_MS),
-        ("grpc.lb_policy_name", "round_robin"),
+        ("grpc.lb_policy_name", config.balancer_name),
     ]
+    if config.authority:
+        options.append(("grpc.default_authority", config.authority))
+    if config.user_agent:
+        options.append(("grpc.primary_user_agent", config.user_agent))
     if config.tls.server_name_override is not None:
         options.append(("grpc.ssl_target_name_override", config.tls.server_name_override))
     if config.keepalive is not None:

@@ -1,11 +1,13 @@
 """What a user writes for the `otlp_http` exporter; keys and defaults are the Collector's."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
-from otel_tracead.config_types import Duration
-from otel_tracead_exporters.http_config import HttpExporterConfig, Url
+from otel_tracead.config_types import Duration, WithoutEffect
+from otel_tracead.exporting.http_config import HttpExporterConfig, Url
+
+_TRACES_ONLY = WithoutEffect("otel-tracead sends traces only")
 
 
 class OtlpHttpConfig(HttpExporterConfig):
@@ -15,14 +17,15 @@ class OtlpHttpConfig(HttpExporterConfig):
         endpoint: the backend's base URL; `/v1/traces` is added.
         traces_endpoint: the full URL instead.
         encoding: of the requests.
-        compression: of the requests.
     """
 
     endpoint: Url | None = None
     traces_endpoint: Url | None = None
     encoding: Literal["proto", "json"] = "proto"
-    compression: Literal["gzip", "zstd", "deflate", "zlib", "none", ""] = "gzip"
     timeout: Duration = 30.0
+    metrics_endpoint: Annotated[str | None, _TRACES_ONLY] = None
+    logs_endpoint: Annotated[str | None, _TRACES_ONLY] = None
+    profiles_endpoint: Annotated[str | None, _TRACES_ONLY] = None
 
     @model_validator(mode="after")
     def _one_url(self) -> Self:

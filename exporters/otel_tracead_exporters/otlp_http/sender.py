@@ -22,9 +22,7 @@ class OtlpHttpSender:
     def __init__(self, config: OtlpHttpConfig, settings: Settings) -> None:
         self._json = config.encoding == "json"
         self._partial_success = PartialSuccess(settings)
-        self._client = HttpClient(
-            config.url, headers=config.headers, compression=config.compression, tls=config.tls, explain=_explain
-        )
+        self._client = HttpClient(config, settings, config.url, explain=_explain)
 
     async def start(self) -> None:
         """Open the HTTP session.

@@ -8,7 +8,7 @@ def _build(config: ZipkinConfig, settings: Settings, _consumer: Consumer | None)
     from otel_tracead.exporting import QueuedExporter
     from otel_tracead_exporters.zipkin.sender import ZipkinSender
 
-    return QueuedExporter(settings, config, ZipkinSender(config))
+    return QueuedExporter(settings, config, ZipkinSender(config, settings))
 
 
 FACTORY = Factory(name="zipkin", kind=Kind.EXPORTER, config=ZipkinConfig, build=_build)

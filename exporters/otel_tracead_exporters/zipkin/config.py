@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from otel_tracead_exporters.http_config import HttpExporterConfig, Url
+from otel_tracead.exporting.http_config import Compression, HttpExporterConfig, Url
 
 
 class ZipkinConfig(HttpExporterConfig):
@@ -17,5 +17,5 @@ class ZipkinConfig(HttpExporterConfig):
 
     endpoint: Url
     format: Literal["json"] = "json"
-    compression: Literal["gzip", "none", ""] = "none"
+    compression: Compression = "none"
     default_service_name: str = "<missing service name>"

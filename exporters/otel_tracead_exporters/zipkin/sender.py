@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from otel_tracead.component import Settings
 from otel_tracead.exporting.http import HttpClient
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.zipkin import encode_spans
@@ -14,15 +15,9 @@ _RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504})
 class ZipkinSender:
     """A `Sender` for one backend."""
 
-    def __init__(self, config: ZipkinConfig) -> None:
+    def __init__(self, config: ZipkinConfig, settings: Settings) -> None:
         self._service_name = config.default_service_name
-        self._client = HttpClient(
-            config.endpoint,
-            headers=config.headers,
-            compression=config.compression,
-            tls=config.tls,
-            retryable=_RETRYABLE,
-        )
+        self._client = HttpClient(config, settings, config.endpoint, retryable=_RETRYABLE)
 
     async def start(self) -> None:
         """Open the HTTP session.

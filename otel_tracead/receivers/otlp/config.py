@@ -1,12 +1,28 @@
 """What a user writes for the `otlp` receiver; keys and defaults are the Collector's."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from otel_tracead.auth import AuthConfig
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, Endpoint, PositiveDuration, PositiveSize
-from otel_tracead.tls import ServerTls
+from otel_tracead.config_types import (
+    Duration,
+    Endpoint,
+    NotHere,
+    PositiveDuration,
+    PositiveSize,
+    Size,
+    WithoutEffect,
+)
+from otel_tracead.receivers.http_config import HttpListenerConfig
+from otel_tracead.tls import GrpcServerTls
+
+_TRACES_ONLY = WithoutEffect("otel-tracead takes traces only; other signals get 404")
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
 
 
 class KeepaliveServerParameters(ComponentConfig):
@@ -56,33 +72,39 @@ class GrpcServerConfig(ComponentConfig):
 
     Attributes:
         endpoint: where to listen.
+        transport: of the connections; TCP is what there is.
+        tls: encryption; without it plain text.
+        auth: who may send; without it everybody.
         max_recv_msg_size_mib: the largest request, before and after decompression.
         max_concurrent_streams: requests at a time on one connection.
         keepalive: how connections are kept and closed.
-        tls: encryption; without it plain text.
     """
 
     endpoint: Endpoint = Endpoint("localhost", 4317)
+    transport: Literal["tcp"] = "tcp"
+    tls: GrpcServerTls | None = None
+    auth: AuthConfig | None = None
     max_recv_msg_size_mib: Annotated[int, Field(gt=0, le=2047)] = 4
     max_concurrent_streams: PositiveSize | None = None
     keepalive: KeepaliveServer = KeepaliveServer()
-    tls: ServerTls | None = None
+    read_buffer_size: Annotated[Size | None, WithoutEffect("gRPC for Python sizes its buffers itself")] = None
+    write_buffer_size: Annotated[Size | None, WithoutEffect("gRPC for Python sizes its buffers itself")] = None
+    include_metadata: Annotated[bool | None, WithoutEffect("no component here reads the metadata of requests")] = None
+    middlewares: Annotated[Any, NotHere("there are no middleware extensions")] = None
+    dialer: Annotated[Any, NotHere("a listener calls nobody")] = None
 
 
-class HttpServerConfig(ComponentConfig):
+class HttpServerConfig(HttpListenerConfig):
     """OTLP over HTTP, protobuf and JSON.
 
     Attributes:
-        endpoint: where to listen.
         traces_url_path: the path that takes traces.
-        max_request_body_size: bytes of the largest request, before and after decompression.
-        tls: encryption; without it plain text.
     """
 
     endpoint: Endpoint = Endpoint("localhost", 4318)
-    traces_url_path: Annotated[str, Field(pattern="^/")] = "/v1/traces"
-    max_request_body_size: PositiveSize = 20 * 1024 * 1024
-    tls: ServerTls | None = None
+    traces_url_path: Annotated[str, AfterValidator(_absolute)] = "/v1/traces"
+    metrics_url_path: Annotated[str | None, _TRACES_ONLY] = None
+    logs_url_path: Annotated[str | None, _TRACES_ONLY] = None
 
 
 class Protocols(ComponentConfig):

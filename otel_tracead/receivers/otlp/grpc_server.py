@@ -5,7 +5,9 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from otel_tracead.component import Consumer, Settings
+from otel_tracead.auth import server_authenticator
+from otel_tracead.component import Consumer, ServerAuthenticator, Settings
+from otel_tracead.errors import Unauthenticated
 from otel_tracead.receivers.intake import Intake
 from otel_tracead.receivers.listening import address, cannot_listen, warn_if_open
 from otel_tracead.receivers.otlp.config import GrpcServerConfig, KeepaliveServer
@@ -24,6 +26,9 @@ class OtlpGrpcServer:
 
     Attributes:
         port: the port that was bound; 0 before the start.
+
+    Raises:
+        ConfigError: `auth` names no extension that authenticates senders.
     """
 
     def __init__(self, config: GrpcServerConfig, settings: Settings, consumer: Consumer) -> None:
@@ -31,6 +36,7 @@ class OtlpGrpcServer:
         self._config = config
         self._logger = settings.logger
         self._intake = Intake(settings, consumer, "grpc")
+        self._authenticator = server_authenticator(settings, config.auth)
         self._envelopes = Envelopes()
         self._server: Any = None
         self._drain_timeout = 0.0
@@ -42,10 +48,11 @@ class OtlpGrpcServer:
             OSError: the endpoint cannot be bound, or a certificate cannot be read.
         """
         config = self._config
-        credentials = None if config.tls is None else config.tls.grpc_credentials()
+        credentials = None if config.tls is None else config.tls.credentials()
         host = address(config.endpoint)
         target = f"[{host}]:{config.endpoint.port}" if ":" in host else f"{host}:{config.endpoint.port}"
-        server = grpc.aio.server(options=_options(config))
+        guards = [] if self._authenticator is None else [_Guard(self._authenticator, self._intake)]
+        server = grpc.aio.server(interceptors=guards, options=_options(config))
         export = grpc.unary_unary_rpc_method_handler(self._export)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Export": export}),))
         try:
@@ -71,12 +78,46 @@ class OtlpGrpcServer:
         try:
             await self._intake.take(body, self._decode)
         except Exception as error:  # noqa: BLE001 (whatever it is, the sender gets a status)
-            row, status = answer(error)
-            await context.abort(grpc.StatusCode[row.code.name], status.message, ((_DETAILS, status.encode()),))
+            await _abort(context, error)
         return _SUCCESS
 
     def _decode(self, body: bytes) -> SpanBatch:
         return decode_request(body, self._envelopes)
+
+
+_Interceptor: Any = grpc.aio.ServerInterceptor
+
+
+class _Guard(_Interceptor):  # type: ignore[misc]  # grpc ships no types
+    """Lets requests pass whose sender may send; the others are answered before their body is read."""
+
+    def __init__(self, authenticator: ServerAuthenticator, intake: Intake) -> None:
+        self._authenticator = authenticator
+        self._intake = intake
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        metadata: dict[str, list[str]] = {}
+        for name, value in details.invocation_metadata:
+            metadata.setdefault(name, []).append(value if isinstance(value, str) else "")
+        try:
+            self._authenticator.authenticate(metadata)
+        except Unauthenticated as error:
+            self._intake.refuse(error)
+            refusal = error
+
+            async def refuse(_requests: Any, context: Any) -> bytes:
+                await _abort(context, refusal)
+                return _SUCCESS
+
+            return grpc.stream_unary_rpc_method_handler(
+                refuse
+            )  # a stream is read by its handler, and this one does not
+        return await continuation(details)
+
+
+async def _abort(context: Any, error: Exception) -> None:
+    row, status = answer(error)
+    await context.abort(grpc.StatusCode[row.code.name], status.message, ((_DETAILS, status.encode()),))
 
 
 def _options(config: GrpcServerConfig) -> list[tuple[str, int]]:

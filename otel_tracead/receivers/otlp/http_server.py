@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from otel_tracead.component import Consumer, Settings
-from otel_tracead.errors import InvalidRequest
+from otel_tracead.errors import InvalidRequest, Unauthenticated
 from otel_tracead.receivers.http import HttpListener, read_body, text
 from otel_tracead.receivers.intake import Intake
 from otel_tracead.receivers.otlp.config import HttpServerConfig
@@ -41,10 +41,10 @@ class OtlpHttpServer:
 
     def __init__(self, config: HttpServerConfig, settings: Settings, consumer: Consumer) -> None:
         self._path = config.traces_url_path
-        self._limit = config.max_request_body_size
+        self._config = config
         self._intake = Intake(settings, consumer, "http")
         self._envelopes = otlp.Envelopes()
-        self._listener = HttpListener(config.endpoint, config.tls, self._handle, self._limit, settings.logger)
+        self._listener = HttpListener(config, settings, self._handle, self._unauthenticated)
 
     @property
     def port(self) -> int:
@@ -70,17 +70,26 @@ class OtlpHttpServer:
         try:
             await self._receive(request, encoding)
         except Exception as error:  # noqa: BLE001 (whatever it is, the sender gets a status)
-            row, status = answer(error)
-            headers = {} if status.retry_after is None else {"Retry-After": retry_after_header(status.retry_after)}
-            return web.Response(
-                status=row.http, body=encoding.error(status), content_type=encoding.content_type, headers=headers
-            )
+            return _refusal(error, encoding)
         return web.Response(body=encoding.success, content_type=encoding.content_type)
+
+    def _unauthenticated(self, request: web.Request, error: Unauthenticated) -> web.StreamResponse:
+        self._intake.refuse(error)
+        encoding = _ENCODINGS.get(request.content_type)
+        return text(401, str(error)) if encoding is None else _refusal(error, encoding)
 
     async def _receive(self, request: web.Request, encoding: _Encoding) -> None:
         try:
-            body = await read_body(request, self._limit)
+            body = await read_body(request, self._config)
         except InvalidRequest as error:
             self._intake.refuse(error)
             raise
         await self._intake.take(body, lambda body: encoding.decode(body, self._envelopes))
+
+
+def _refusal(error: Exception, encoding: _Encoding) -> web.Response:
+    row, status = answer(error)
+    headers = {} if status.retry_after is None else {"Retry-After": retry_after_header(status.retry_after)}
+    return web.Response(
+        status=row.http, body=encoding.error(status), content_type=encoding.content_type, headers=headers
+    )

@@ -5,7 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from otel_tracead.component import Consumer, Settings
-from otel_tracead.errors import InvalidRequest
+from otel_tracead.errors import InvalidRequest, Unauthenticated
 from otel_tracead.receivers.http import HttpListener, read_body, text
 from otel_tracead.receivers.intake import Intake
 from otel_tracead.receivers.zipkin.config import ZipkinReceiverConfig
@@ -29,11 +29,11 @@ class ZipkinReceiver:
     drain_timeout = 10.0
 
     def __init__(self, config: ZipkinReceiverConfig, settings: Settings, consumer: Consumer) -> None:
-        self._limit = config.max_request_body_size
+        self._config = config
         self._logger = settings.logger
         self._intake = Intake(settings, consumer, "http")
         self._envelopes = Envelopes()
-        self._listener = HttpListener(config.endpoint, config.tls, self._handle, self._limit, settings.logger)
+        self._listener = HttpListener(config, settings, self._handle, self._unauthenticated)
 
     @property
     def ports(self) -> dict[str, int]:
@@ -70,9 +70,13 @@ class ZipkinReceiver:
             return text(row.http, status.message, **headers)
         return web.Response(status=202)
 
+    def _unauthenticated(self, _request: web.Request, error: Unauthenticated) -> web.StreamResponse:
+        self._intake.refuse(error)
+        return text(401, str(error))
+
     async def _receive(self, request: web.Request) -> None:
         try:
-            body = await read_body(request, self._limit)
+            body = await read_body(request, self._config)
         except InvalidRequest as error:
             self._intake.refuse(error)
             raise
