@@ -167,7 +167,7 @@ class _Stage:
         document = {
             "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": self.target, "max_recv_msg_size_mib": 64}}}},
             "processors": {"tracead": tracead},
-            "exporters": {"file": {"path": "/dev/null"}},
+            "exporters": {"file": {"path": "/dev/null", "format": "proto"}},
             "service": {
                 "pipelines": {"traces": {"receivers": ["otlp"], "processors": ["tracead"], "exporters": ["file"]}},
                 "telemetry": {"metrics": {"readers": [reader]}},
