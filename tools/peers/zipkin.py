@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -38,13 +38,13 @@ def install() -> Path:
 
 
 class Zipkin(Process):
-    """A running Zipkin.
+    """A running Zipkin, whose page offers the values of *autocomplete_keys*.
 
     Attributes:
         url: its base URL.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, autocomplete_keys: Sequence[str] = ()) -> None:
         port = free_port()
         self.url = f"http://{HOST}:{port}"
         super().__init__(
@@ -56,7 +56,11 @@ class Zipkin(Process):
             ],
             log=log,
             ready=answering(f"{self.url}/health"),
-            env={"STORAGE_TYPE": "mem", "MEM_MAX_SPANS": "500000"},
+            env={
+                "STORAGE_TYPE": "mem",
+                "MEM_MAX_SPANS": "500000",
+                "AUTOCOMPLETE_KEYS": ",".join(autocomplete_keys),
+            },
             patience=120,
         )
 
