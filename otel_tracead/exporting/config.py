@@ -3,12 +3,12 @@
 One default differs: `max_elapsed_time` is 0, so that nothing is given up because of time alone.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, PositiveDuration, PositiveSize, Size
+from otel_tracead.config_types import Duration, NotHere, PositiveDuration, PositiveSize, Size
 
 Sizer = Literal["requests", "items", "bytes"]
 """What a queue or a batch is measured in: requests, spans, or the bytes of spans."""
@@ -33,6 +33,22 @@ class RetryConfig(ComponentConfig):
     max_interval: PositiveDuration = 30.0
     max_elapsed_time: Duration = 0.0
 
+    @model_validator(mode="after")
+    def _time_enough(self) -> Self:
+        if self.enabled and self.max_elapsed_time:
+            for name, interval in (("initial_interval", self.initial_interval), ("max_interval", self.max_interval)):
+                if self.max_elapsed_time < interval:
+                    raise ValueError(f"max_elapsed_time must not be less than {name}")
+        return self
+
+
+class PartitionConfig(ComponentConfig):
+    """What keeps batches apart."""
+
+    metadata_keys: Annotated[
+        Any, NotHere("the metadata of requests ends at the receiver; make an exporter for each of them instead")
+    ] = None
+
 
 class BatchConfig(ComponentConfig):
     """How requests are joined and cut before they are sent.
@@ -41,13 +57,15 @@ class BatchConfig(ComponentConfig):
         flush_timeout: a request waits no longer than this for others.
         min_size: a batch of this size is sent at once.
         max_size: a larger one is cut; 0 for never.
-        sizer: what sizes are measured in.
+        sizer: what sizes are measured in; without it that of the queue, where that is not `requests`.
+        partition: what keeps batches apart.
     """
 
     flush_timeout: PositiveDuration = 0.2
     min_size: Size = 8192
     max_size: Size = 0
     sizer: Literal["items", "bytes"] = "items"
+    partition: PartitionConfig = PartitionConfig()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -65,6 +83,7 @@ class QueueConfig(ComponentConfig):
         queue_size: capacity, in what `sizer` says.
         sizer: what `queue_size` is measured in.
         block_on_overflow: a full queue makes the pipeline wait instead of refusing.
+        wait_for_result: the pipeline goes on only when the backend took the request or refused it, and hears which.
         batch: join and cut requests; absent leaves them as they come.
     """
 
@@ -73,12 +92,28 @@ class QueueConfig(ComponentConfig):
     queue_size: PositiveSize = 1000
     sizer: Sizer = "requests"
     block_on_overflow: bool = False
+    wait_for_result: bool = False
     batch: BatchConfig | None = None
+    storage: Annotated[
+        Any, NotHere("queues on disk are not built yet; take `storage` out to keep the queue in memory")
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sizer_of_the_queue(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("sizer") not in {"items", "bytes"}:
+            return given
+        batch = given.get("batch")
+        return {**given, "batch": {"sizer": given["sizer"], **batch}} if isinstance(batch, dict) else given
 
     @model_validator(mode="after")
-    def _batch_needs_queue(self) -> Self:
-        if self.batch is not None and not self.enabled:
+    def _batch_fits(self) -> Self:
+        if self.batch is None:
+            return self
+        if not self.enabled:
             raise ValueError("batch needs the queue: leave `enabled` true or take `batch` out")
+        if self.batch.sizer == self.sizer and self.batch.min_size > self.queue_size:
+            raise ValueError("batch::min_size must be less than or equal to queue_size")
         return self
 
 

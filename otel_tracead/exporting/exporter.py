@@ -14,6 +14,7 @@ from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError
 from otel_tracead.exporting.backoff import Backoff
 from otel_tracead.exporting.config import ExporterConfig
+from otel_tracead.exporting.outcomes import Outcomes
 from otel_tracead.exporting.queue import SendingQueue
 from otel_tracead.exporting.sizing import halves
 from otel_tracead.log_limit import LogLimiter
@@ -26,7 +27,7 @@ from otel_tracead.telemetry import (
     EXPORTER_RETRIES,
     EXPORTER_SENT,
 )
-from otel_tracead.wire.batch import SpanBatch
+from otel_tracead.wire.batch import SpanBatch, concatenate
 
 _SIGNAL: Final = "traces"
 # A backend that refuses everything shall not be asked about every single span of a huge batch.
@@ -82,9 +83,14 @@ class QueuedExporter:
         self._now = now
         self._queue = SendingQueue(config.sending_queue) if config.sending_queue.enabled else None
         self._blocking = config.sending_queue.block_on_overflow
+        self._outcomes = Outcomes() if config.sending_queue.wait_for_result else None
         self._consumers = config.sending_queue.num_consumers
         self._tasks: list[asyncio.Task[None]] = []
+        self._busy: set[int] = set()
         self._stopping = asyncio.Event()
+        self._leaving = False
+        self._left: list[Consignment] = []
+        self._closed = False
         self._in_flight = 0
         self._logger = settings.logger
         self._logs = LogLimiter(settings.logger)
@@ -113,36 +119,47 @@ class QueuedExporter:
             raise Backpressure("sending queue is full")
 
     async def consume(self, consignment: Consignment) -> None:
-        """Queue *consignment*; without a queue, return once it was sent or given up.
+        """Queue *consignment*; without a queue, or with `wait_for_result`, return once it was sent or given up in part.
 
         Raises:
-            Backpressure: the queue is full, or the exporter is shutting down; or there is neither queue nor retry, and
-                the backend took nothing now.
+            Backpressure: the queue is full, or the exporter is shutting down; or nobody waits any longer for the
+                backend, which took nothing now.
+            PermanentError: likewise, and it will never take anything of it.
         """
         if self._stopping.is_set():
             self._enqueue_failed.add(len(consignment.batch))
             raise Backpressure("the exporter is shutting down")
         if self._queue is None:
-            await self._deliver(consignment, hand_back=not self._retry.enabled)
-        elif self._blocking:
-            await self._queue.put_blocking(consignment)
+            await self._deliver(consignment, hand_back=True)
+        elif self._outcomes is not None:
+            await self._outcomes.wait(consignment, self._put)
         else:
-            try:
-                self._queue.put(consignment)
-            except Backpressure:
-                self._enqueue_failed.add(len(consignment.batch))
-                raise
+            await self._put(consignment)
+
+    async def _put(self, consignment: Consignment) -> None:
+        if self._queue is None:
+            return
+        if self._blocking:
+            await self._queue.put_blocking(consignment)
+            return
+        try:
+            self._queue.put(consignment)
+        except Backpressure:
+            self._enqueue_failed.add(len(consignment.batch))
+            raise
 
     async def start(self) -> None:
         """Start the sender and the consumers of the queue."""
         await self._sender.start()
         if self._queue is not None:
-            self._tasks = [asyncio.create_task(self._consume_queue(self._queue)) for _ in range(self._consumers)]
+            work = (self._consume_queue(self._queue, number) for number in range(self._consumers))
+            self._tasks = [asyncio.create_task(one) for one in work]
 
     async def shutdown(self) -> None:
         """Deliver what is left, trying for up to `drain_timeout` seconds; then count it as undelivered and close."""
-        if self._stopping.is_set():
+        if self._closed:
             return
+        self._closed = True
         self._stopping.set()
         if self._queue is not None and self._tasks:
             try:
@@ -155,30 +172,69 @@ class QueuedExporter:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._queue is not None:
             self.undelivered += self._queue.waiting_spans()
+        self.undelivered += sum(len(consignment.batch) for consignment in self._left)
         if self.undelivered:
             self._failed.add(self.undelivered)
             self._logger.error("exporter stopped with spans undelivered", spans=self.undelivered)
         await self._sender.shutdown()
 
-    async def _consume_queue(self, queue: SendingQueue) -> None:
-        while True:
+    async def hand_over(self) -> list[Consignment]:
+        """Finish the attempts under way, make no others, and give what the backend has not taken (see `HandsOver`)."""
+        self._leaving = True
+        self._stopping.set()
+        tasks, self._tasks = self._tasks, []
+        for number, task in enumerate(tasks):
+            if number not in self._busy:
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=self.drain_timeout)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        left, self._left = self._left, []
+        return left if self._queue is None else [*left, *self._queue.take_all()]
+
+    async def _consume_queue(self, queue: SendingQueue, number: int) -> None:
+        while not self._leaving:
+            self._busy.discard(number)
             consignments, done = await queue.get()
-            while consignments:
+            self._busy.add(number)
+            while consignments and not self._leaving:
                 try:
-                    await self._deliver(consignments[0])
+                    await self._deliver_queued(consignments[0])
                 except asyncio.CancelledError:
-                    self.undelivered += sum(len(consignment.batch) for consignment in consignments[1:])
+                    self._leave(consignments[1:])
                     raise
                 del consignments[0]
+            self._leave(consignments)
             done()
 
-    async def _deliver(self, consignment: Consignment, *, hand_back: bool = False) -> None:
+    def _leave(self, consignments: list[Consignment]) -> None:
+        """Leave what was not sent to the successor, or count it as undelivered."""
+        if self._leaving:
+            self._left += consignments
+        else:
+            self.undelivered += sum(len(consignment.batch) for consignment in consignments)
+
+    async def _deliver_queued(self, consignment: Consignment) -> None:
+        if self._outcomes is None:
+            await self._deliver(consignment, hand_back=False)
+            return
+        with self._outcomes.noted(consignment):
+            await self._deliver(consignment, hand_back=True)
+
+    async def _deliver(self, consignment: Consignment, *, hand_back: bool) -> None:
         """Send *consignment* or drop what the backend refuses for good, then settle it.
 
-        With *hand_back*, a batch that may pass later and of which nothing was sent stays the caller's.
+        With *hand_back*, a consignment of which nothing was sent stays the caller's.
+
+        Raises:
+            Backpressure: *hand_back*, and the backend took nothing now.
+            PermanentError: *hand_back*, and the backend refused every span for good; they are counted.
         """
         pieces = deque([consignment.batch])
         refusals = delivered = 0
+        refused: PermanentError | None = None
         while pieces:
             piece = pieces[0]
             try:
@@ -187,21 +243,25 @@ class QueuedExporter:
                 self._sent.add(len(piece))
             except asyncio.CancelledError:
                 if self._queue is not None:  # without a queue whoever waits for us still holds the spans
-                    self.undelivered += sum(map(len, pieces))
+                    self._leave([Consignment(concatenate(pieces), consignment.holds)])
                 raise
-            except InvalidRequest as error:
-                refusals += 1
-                if len(piece) > 1 and refusals <= _MOST_REFUSALS:
+            except PermanentError as error:
+                refused = error
+                refusals += isinstance(error, InvalidRequest)
+                if isinstance(error, InvalidRequest) and len(piece) > 1 and refusals <= _MOST_REFUSALS:
                     pieces.extend(halves(piece))
                 else:
                     self._drop(piece, error)
             except RetryableError as error:
+                if self._leaving and self._queue is not None:
+                    self._leave([Consignment(concatenate(pieces), consignment.holds)])
+                    return
                 if hand_back and delivered == 0 and refusals == 0:
                     raise Backpressure(str(error), error.retry_after) from error
                 self._drop(piece, error)
-            except PermanentError as error:
-                self._drop(piece, error)
             pieces.popleft()
+        if hand_back and delivered == 0 and refused is not None:
+            raise refused
         consignment.settle()
 
     def _drop(self, batch: SpanBatch, error: Exception) -> None:
@@ -215,11 +275,14 @@ class QueuedExporter:
         except RetryableError as error:
             if not self._retry.enabled:
                 raise
+            first = error
             failed = [error]
 
             async def again() -> None:
                 if failed:
                     raise failed.pop()  # the attempt above is the first one
+                if self._leaving:
+                    raise first
                 await self._attempt(batch)
 
             started = self._now()
@@ -251,6 +314,8 @@ class QueuedExporter:
             self._in_flight -= 1
 
     def _gives_up(self, state: RetryCallState, started: float) -> bool:
+        if self._leaving:
+            return True
         limit = self._retry.max_elapsed_time
         return limit > 0 and self._now() - started + self._backoff(state) > limit
 

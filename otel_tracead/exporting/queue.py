@@ -59,8 +59,14 @@ class SendingQueue:
                 break
 
     async def put_blocking(self, consignment: Consignment) -> None:
-        """Take *consignment* in as soon as there is room."""
+        """Take *consignment* in as soon as there is room.
+
+        Raises:
+            Backpressure: there was none before the queue was closed.
+        """
         while not self._fits(self._measure(consignment.batch)):
+            if self._closing:
+                raise Backpressure("the exporter is shutting down")
             self._room.clear()
             await self._room.wait()
         self.put(consignment)
@@ -84,9 +90,18 @@ class SendingQueue:
     async def close(self) -> None:
         """Wait until everything was done; batches do not wait for more any longer."""
         self._closing = True
+        self._room.set()
         if self._flush is not None and not self._flush.expired():
             self._flush.reschedule(0)
         await self._empty.wait()
+
+    def take_all(self) -> list[Consignment]:
+        """Close the queue and give what no consumer has taken."""
+        taken = [consignment for consignment, _ in self._waiting]
+        self._waiting.clear()
+        self._closing = True
+        self._room.set()
+        return taken
 
     def waiting_spans(self) -> int:
         """Count the spans that no consumer has taken."""

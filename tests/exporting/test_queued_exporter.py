@@ -140,7 +140,7 @@ async def test_waits_at_least_as_long_as_the_backend_asks_for(bench: Make) -> No
 async def test_gives_up_only_where_a_limit_says_so(bench: Make) -> None:
     forever = await bench()
     forever.sender.failures += [RetryableError("away")] * 1000
-    limited = await bench({"retry_on_failure": {"max_elapsed_time": "20s"}})
+    limited = await bench({"retry_on_failure": {"max_elapsed_time": "20s", "max_interval": "20s"}})
     limited.sender.failures += [RetryableError("away")] * 1000
     for one in (forever, limited):
         await one.put("a", "b")
@@ -308,6 +308,55 @@ async def test_without_queue_and_retry_a_failure_goes_back_to_the_sender(bench: 
     await one.exporter.shutdown()
 
 
+async def test_without_a_queue_what_is_refused_for_good_is_said(bench: Make) -> None:
+    one = await bench({"sending_queue": {"enabled": False}})
+    one.sender.failures.append(InvalidRequest("HTTP 400"))
+    consignment = one.consignment("a")
+    with pytest.raises(InvalidRequest):
+        await one.exporter.consume(consignment)
+    assert consignment.holds
+    assert one.value(EXPORTER_FAILED) == 1
+    await one.exporter.shutdown()
+
+
+async def test_who_waits_for_the_result_hears_it(bench: Make) -> None:
+    one = await bench({"sending_queue": {"wait_for_result": True, "batch": {"min_size": 4, "max_size": 4}}})
+    one.sender.gate.clear()
+    put = [asyncio.create_task(one.put("a", "b")), asyncio.create_task(one.put("c", "d"))]
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in put)
+    one.sender.gate.set()
+    await asyncio.gather(*put)
+    assert sorted(one.settled) == ["a+b", "c+d"]
+    one.sender.failures.append(PermanentError("HTTP 403"))
+    refused = one.consignment("e", "f", "g", "h")
+    with pytest.raises(PermanentError, match="403"):
+        await one.exporter.consume(refused)
+    assert refused.holds
+    await one.exporter.shutdown()
+
+
+async def test_a_result_in_part_is_no_refusal(bench: Make) -> None:
+    one = await bench({"sending_queue": {"wait_for_result": True, "batch": {"min_size": 2, "max_size": 2}}})
+    one.sender.failures += [PermanentError("HTTP 403"), None]
+    await one.put("a", "b", "c", "d")
+    assert (one.delivered, one.settled) == (["c", "d"], ["a+b+c+d"])
+    assert one.value(EXPORTER_FAILED) == 2
+    await one.exporter.shutdown()
+
+
+async def test_a_batch_is_measured_as_the_queue_is() -> None:
+    def sizer(**queue: object) -> str:
+        batch = ExporterConfig.model_validate({"sending_queue": queue}).sending_queue.batch
+        assert batch is not None
+        return batch.sizer
+
+    assert sizer(batch={}) == "items"
+    assert sizer(sizer="bytes", queue_size=10_000, batch={"min_size": 1}) == "bytes"
+    assert sizer(sizer="bytes", batch={"sizer": "items"}) == "items"
+    assert sizer(sizer="requests", batch={}) == "items"
+
+
 async def test_requests_are_joined_to_min_size_and_cut_to_max_size(bench: Make) -> None:
     batch = {"flush_timeout": "1h", "min_size": 4, "max_size": 4}
     one = await bench({"sending_queue": {"batch": batch}})
@@ -384,7 +433,9 @@ async def test_shutdown_without_start() -> None:
     "written",
     [
         {"sending_queue": {"storage": "file_storage"}},
-        {"sending_queue": {"wait_for_result": True}},
+        {"sending_queue": {"queue_size": 10, "sizer": "items", "batch": {"min_size": 11}}},
+        {"sending_queue": {"batch": {"partition": {"metadata_keys": ["tenant"]}}}},
+        {"retry_on_failure": {"max_elapsed_time": "10s"}},
         {"sending_queue": {"queue_size": 0}},
         {"sending_queue": {"enabled": False, "batch": {}}},
         {"sending_queue": {"batch": {"min_size": 10, "max_size": 5}}},
