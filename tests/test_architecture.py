@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tls", "auth"),
     ("exporting",),
     ("receivers", "processors", "extensions", "otel_tracead_exporters"),
+    ("sdk",),
     ("service",),
     ("generator", "reports.annotated"),  # what an annotated trace says, read back; the demo's outcome is made of it
     ("demonstration",),

@@ -97,7 +97,7 @@ def is_kept(trace_id: bytes, percentage: float) -> bool:
 
 
 def _scored(marked: list[Marked], rules: Rules) -> Scored:
-    tally = _counted(marked)
+    tally = counted(marked)
     if rules.normal_percentage >= 100:
         return Scored(pack(marked), tally)
     going: list[Marked] = []
@@ -113,7 +113,8 @@ def _scored(marked: list[Marked], rules: Rules) -> Scored:
     return Scored(parcels, tally)
 
 
-def _counted(marked: Sequence[Marked]) -> Tally:
+def counted(marked: Sequence[Marked]) -> Tally:
+    """Say what of *marked* traces goes into which metric."""
     tally: Tally = Counter()
     scored = spoofed = 0
     for one in marked:
