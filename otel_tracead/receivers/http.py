@@ -1,6 +1,8 @@
 """The HTTP listener under the receivers: who may send, bodies read within their limit, errors answered, requests drained."""
 
 import asyncio
+import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -8,6 +10,7 @@ from aiohttp import web
 
 from otel_tracead.auth import server_authenticator
 from otel_tracead.component import Settings
+from otel_tracead.config_types import Endpoint
 from otel_tracead.errors import InvalidRequest, Unauthenticated
 from otel_tracead.receivers.compression import decompress, too_large
 from otel_tracead.receivers.cors import Cors
@@ -16,6 +19,9 @@ from otel_tracead.receivers.listening import bind, warn_if_open
 
 _READ_BUFFER: Final = 1 << 18
 _LONGEST_IDLE: Final = 3600.0
+_PAUSE: Final = 0.05
+LINGER: Final = 10.0
+"""Seconds that idle connections to a listener which has a successor are kept: SDKs send every 5 s."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Refuse = Callable[[web.Request, Unauthenticated], web.StreamResponse]
@@ -48,9 +54,16 @@ class HttpListener:
         self._cors = Cors(config.cors) if config.cors is not None and config.cors.allowed_origins else None
         self._headers = {name: value.get_secret_value() for name, value in config.response_headers.items()}
         self._runner: web.AppRunner | None = None
+        self._socket: socket.socket | None = None
+        self._retiring = False
 
-    async def start(self, drain_timeout: float) -> None:
+    async def start(self, drain_timeout: float, before: "HttpListener | None" = None) -> None:
         """Listen; `stop` will wait up to *drain_timeout* seconds for requests under way.
+
+        Args:
+            drain_timeout: in seconds.
+            before: a listener whose successor this one is: on the same endpoint the two share the socket, so that whoever
+                connects finds one of them, until the other has retired.
 
         Raises:
             OSError: the endpoint cannot be bound, or a certificate cannot be read.
@@ -67,7 +80,7 @@ class HttpListener:
             shutdown_timeout=drain_timeout,
             keepalive_timeout=config.idle_timeout or _LONGEST_IDLE,
         )
-        listening = bind(config.endpoint)
+        listening = (None if before is None else before.shared(config.endpoint)) or bind(config.endpoint)
         try:
             await runner.setup()
             await web.SockSite(runner, listening, ssl_context=context).start()
@@ -75,15 +88,38 @@ class HttpListener:
             listening.close()
             await runner.cleanup()
             raise
-        self._runner = runner
+        self._runner, self._socket = runner, listening
         host, self.port = listening.getsockname()[:2]
         warn_if_open(self._logger, config.endpoint, host, secured=config.tls is not None)
 
     async def stop(self) -> None:
         """Stop listening, let requests under way end, close the connections."""
         runner, self._runner = self._runner, None
+        self._socket = None
         if runner is not None:
             await runner.cleanup()
+
+    async def retire(self) -> None:
+        """Stop listening; close each connection with the answer to its next request, and after `LINGER` seconds all; stop.
+
+        A connection that is just closed while a client sends on it costs a request of one that does not try again.
+        """
+        runner, self._socket = self._runner, None
+        if runner is None or runner.server is None:
+            return
+        self._retiring = True
+        for site in runner.sites:
+            await site.stop()
+        until = time.monotonic() + LINGER
+        while self._runner is runner and runner.server.connections and time.monotonic() < until:  # noqa: ASYNC110 (no event tells)
+            await asyncio.sleep(_PAUSE)
+        await self.stop()
+
+    def shared(self, endpoint: Endpoint) -> socket.socket | None:
+        """Give a second descriptor of the listening socket, if *endpoint* is where it listens."""
+        if self._socket is None or endpoint != self._config.endpoint:
+            return None
+        return self._socket.dup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         preflight = None if self._cors is None else self._cors.preflight(request.method, request.headers)
@@ -95,7 +131,7 @@ class HttpListener:
                 response.headers.update(self._cors.answer(request.headers))
         for name, value in self._headers.items():
             response.headers.setdefault(name, value)
-        if not self._config.keep_alives_enabled:
+        if self._retiring or not self._config.keep_alives_enabled:
             response.force_close()
         return response
 

@@ -9,7 +9,7 @@ from otel_tracead.auth import server_authenticator
 from otel_tracead.component import Consumer, ServerAuthenticator, Settings
 from otel_tracead.errors import Unauthenticated
 from otel_tracead.receivers.intake import Intake
-from otel_tracead.receivers.listening import address, cannot_listen, warn_if_open
+from otel_tracead.receivers.listening import address, bind, cannot_listen, warn_if_open
 from otel_tracead.receivers.otlp.config import GrpcServerConfig, KeepaliveServer
 from otel_tracead.status import answer
 from otel_tracead.wire.batch import SpanBatch
@@ -25,6 +25,7 @@ class OtlpGrpcServer:
     """One gRPC server.
 
     Attributes:
+        endpoint: where it is to listen.
         port: the port that was bound; 0 before the start.
 
     Raises:
@@ -33,6 +34,7 @@ class OtlpGrpcServer:
 
     def __init__(self, config: GrpcServerConfig, settings: Settings, consumer: Consumer) -> None:
         self.port = 0
+        self.endpoint = config.endpoint
         self._config = config
         self._logger = settings.logger
         self._intake = Intake(settings, consumer, "grpc")
@@ -41,16 +43,25 @@ class OtlpGrpcServer:
         self._server: Any = None
         self._drain_timeout = 0.0
 
-    async def start(self, drain_timeout: float) -> None:
+    async def start(self, drain_timeout: float, before: "OtlpGrpcServer | None") -> None:
         """Listen; `stop` will wait up to *drain_timeout* seconds for requests under way.
+
+        Args:
+            drain_timeout: in seconds.
+            before: the server whose successor this one is: on the same endpoint it binds the port beside it.
 
         Raises:
             OSError: the endpoint cannot be bound, or a certificate cannot be read.
         """
         config = self._config
+        port = config.endpoint.port
+        if before is not None and before.endpoint == config.endpoint:
+            port = before.port
+        elif port:
+            bind(config.endpoint).close()  # or we might join somebody else's port
         credentials = None if config.tls is None else config.tls.credentials()
         host = address(config.endpoint)
-        target = f"[{host}]:{config.endpoint.port}" if ":" in host else f"{host}:{config.endpoint.port}"
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         guards = [] if self._authenticator is None else [_Guard(self._authenticator, self._intake)]
         server = grpc.aio.server(interceptors=guards, options=_options(config))
         export = grpc.unary_unary_rpc_method_handler(self._export)
@@ -66,6 +77,10 @@ class OtlpGrpcServer:
         await server.start()
         self._server = server
         warn_if_open(self._logger, config.endpoint, host, secured=config.tls is not None)
+
+    async def retire(self) -> None:
+        """Stop; clients connect again, to the successor. What they send in the same moment gRPC answers with CANCELLED."""
+        await self.stop()
 
     async def stop(self) -> None:
         """Stop listening, let requests under way end, close the connections."""
@@ -123,7 +138,7 @@ async def _abort(context: Any, error: Exception) -> None:
 def _options(config: GrpcServerConfig) -> list[tuple[str, int]]:
     options = [
         ("grpc.max_receive_message_length", config.max_recv_msg_size_mib * _MIB),
-        ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of somebody else's traffic
+        ("grpc.so_reuseport", 1),  # for our successor
         *_keepalive(config.keepalive),
     ]
     if config.max_concurrent_streams is not None:

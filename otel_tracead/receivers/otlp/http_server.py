@@ -37,27 +37,35 @@ _ENCODINGS: Final = {
 
 
 class OtlpHttpServer:
-    """One HTTP server that takes traces on one path."""
+    """One HTTP server that takes traces on one path.
+
+    Attributes:
+        listener: what it listens with.
+    """
 
     def __init__(self, config: HttpServerConfig, settings: Settings, consumer: Consumer) -> None:
         self._path = config.traces_url_path
         self._config = config
         self._intake = Intake(settings, consumer, "http")
         self._envelopes = otlp.Envelopes()
-        self._listener = HttpListener(config, settings, self._handle, self._unauthenticated)
+        self.listener = HttpListener(config, settings, self._handle, self._unauthenticated)
 
     @property
     def port(self) -> int:
         """The port that was bound; 0 before the start."""
-        return self._listener.port
+        return self.listener.port
 
-    async def start(self, drain_timeout: float) -> None:
+    async def start(self, drain_timeout: float, before: "OtlpHttpServer | None") -> None:
         """Listen (see `HttpListener.start`)."""
-        await self._listener.start(drain_timeout)
+        await self.listener.start(drain_timeout, None if before is None else before.listener)
+
+    async def retire(self) -> None:
+        """Leave the address to a successor (see `HttpListener.retire`)."""
+        await self.listener.retire()
 
     async def stop(self) -> None:
         """Stop listening; requests under way are answered first."""
-        await self._listener.stop()
+        await self.listener.stop()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.path != self._path:

@@ -1,13 +1,17 @@
 """Zipkin's collector endpoint, `POST /api/v2/spans`, as Zipkin itself answers on it."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.errors import InvalidRequest, Unauthenticated
 from otel_tracead.receivers.http import HttpListener, read_body, text
 from otel_tracead.receivers.intake import Intake
+from otel_tracead.receivers.network import NetworkReceiver, Server
 from otel_tracead.receivers.zipkin.config import ZipkinReceiverConfig
 from otel_tracead.status import answer, retry_after_header
 from otel_tracead.wire import zipkin
@@ -19,39 +23,46 @@ _V1_PATH: Final = "/api/v1/spans"
 _NOT_JSON: Final = {"application/x-protobuf": "protobuf", "application/x-thrift": "thrift"}
 
 
-class ZipkinReceiver:
-    """Takes Zipkin v2 spans as JSON.
+class ZipkinReceiver(NetworkReceiver):
+    """Takes Zipkin v2 spans as JSON."""
+
+    @staticmethod
+    def servers(
+        config: ZipkinReceiverConfig, settings: Settings, consumer: Consumer
+    ) -> Mapping[str, tuple[BaseModel, Callable[[], Server]]]:
+        """See `NetworkReceiver.servers`."""
+        return {"http": (config, partial(ZipkinServer, config, settings, consumer))}
+
+
+class ZipkinServer:
+    """One HTTP server that takes Zipkin's spans.
 
     Attributes:
-        drain_timeout: seconds that `shutdown` gives requests under way.
+        listener: what it listens with.
     """
-
-    drain_timeout = 10.0
 
     def __init__(self, config: ZipkinReceiverConfig, settings: Settings, consumer: Consumer) -> None:
         self._config = config
-        self._logger = settings.logger
         self._intake = Intake(settings, consumer, "http")
         self._envelopes = Envelopes()
-        self._listener = HttpListener(config, settings, self._handle, self._unauthenticated)
+        self.listener = HttpListener(config, settings, self._handle, self._unauthenticated)
 
     @property
-    def ports(self) -> dict[str, int]:
-        """The bound port; 0 before the start."""
-        return {"http": self._listener.port}
+    def port(self) -> int:
+        """The port that was bound; 0 before the start."""
+        return self.listener.port
 
-    async def start(self) -> None:
-        """Listen.
+    async def start(self, drain_timeout: float, before: "ZipkinServer | None") -> None:
+        """Listen (see `HttpListener.start`)."""
+        await self.listener.start(drain_timeout, None if before is None else before.listener)
 
-        Raises:
-            OSError: the endpoint cannot be bound, or a certificate cannot be read.
-        """
-        await self._listener.start(self.drain_timeout)
-        self._logger.info("receiver listens", **self.ports)
+    async def retire(self) -> None:
+        """Leave the address to a successor (see `HttpListener.retire`)."""
+        await self.listener.retire()
 
-    async def shutdown(self) -> None:
+    async def stop(self) -> None:
         """Stop listening; requests under way are answered first."""
-        await self._listener.stop()
+        await self.listener.stop()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.path == _V1_PATH:
