@@ -1,6 +1,6 @@
 """What becomes of the running components when the configuration changes: who goes on, who comes, who goes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ class Changes:
         turned: outlets of nodes that go on with other consumers, and those.
         new: nodes to be started, in order.
         gone: nodes to be shut down.
-        successors: of exporters that are gone, the one of the same id that takes over what they still hold.
+        successors: of components that are gone, those of the same id that have taken their places.
     """
 
     graph: Graph
@@ -31,7 +31,7 @@ class Changes:
     turned: list[tuple[Outlet, tuple[Consumer, ...]]] = field(default_factory=list)
     new: list[Node] = field(default_factory=list)
     gone: Graph = field(default_factory=Graph)
-    successors: dict[Node, Node] = field(default_factory=dict)
+    successors: list[tuple[Node, Node]] = field(default_factory=list)
 
 
 def plan(
@@ -54,15 +54,28 @@ def plan(
     graph = build(new, telemetry, logger, fail, reuse)
     kept = {id(node.component) for node in reuse.kept}
     gone = _without(running, kept)
-    ids = {node.id: node for node in graph.exporters}
+    places = {_place(node): node for node in graph.start_order()}
+    successors = [(node, places[_place(node)]) for node in gone.start_order() if _place(node) in places]
     return Changes(
         graph,
         revised=reuse.revised,
-        turned=reuse.turned,
+        turned=[*reuse.turned, *_turned(gone, successors)],
         new=[node for node in graph.start_order() if id(node.component) not in kept],
         gone=gone,
-        successors={node: ids[node.id] for node in gone.exporters if node.id in ids},
+        successors=successors,
     )
+
+
+def _place(node: Node) -> tuple[Kind, Id, Id | None]:
+    return node.kind, node.id, node.pipeline
+
+
+def _turned(gone: Graph, successors: list[tuple[Node, Node]]) -> Iterator[tuple[Outlet, tuple[Consumer, ...]]]:
+    """Have what is gone drain into the successors of those that it handed its spans to."""
+    of: dict[int, Any] = {id(node.component): successor.component for node, successor in successors}
+    for node in gone.start_order():
+        if node.outlet is not None:
+            yield node.outlet, tuple(of.get(id(consumer), consumer) for consumer in node.outlet.consumers)
 
 
 class _Reuse:
@@ -70,7 +83,7 @@ class _Reuse:
         self.kept: list[Node] = []
         self.revised: list[tuple[Node, Settings]] = []
         self.turned: list[tuple[Outlet, tuple[Consumer, ...]]] = []
-        self._running = {(node.kind, node.id, node.pipeline): node for node in running.start_order()}
+        self._running = {_place(node): node for node in running.start_order()}
         self._same_base = same_base
         self._new_extensions: set[str] = set()
 

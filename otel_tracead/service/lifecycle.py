@@ -155,32 +155,28 @@ class Service:
         """Drain what is gone, once what went earlier is drained: that may still hand on to it."""
         if earlier is not None:
             await earlier
-        leaving = asyncio.gather(*(outlet.leave(_OUTLET_SECONDS) for outlet, _ in changes.turned))
         gone = changes.gone
         for watcher in self._watchers(gone):
             watcher.not_ready()
+        handing = [self._hand_over(node, successor) for node, successor in changes.successors]
+        leaving = asyncio.gather(*(outlet.leave(_OUTLET_SECONDS) for outlet, _ in changes.turned), *handing)
         self._problems += await self._shut_down(Graph(receivers=gone.receivers))
         left = sum(await leaving)
         if left:
             self._note(f"{left} spans could not be handed to components that are gone")
-        self._problems += await self._shut_down(Graph(processors=gone.processors))
-        for node, successor in changes.successors.items():
-            await self._hand_over(node, successor)
-        self._problems += await self._shut_down(Graph(extensions=gone.extensions, exporters=gone.exporters))
+        self._problems += await self._shut_down(Graph(gone.extensions, gone.exporters, gone.processors))
         for node in gone.start_order():
             node.telemetry.forget_observed()
 
-    async def _hand_over(self, node: Node, successor: Node) -> None:
-        """Give what an exporter could not send to the one that has taken its place."""
-        if not isinstance(node.component, HandsOver):
-            return
-        left = await node.component.hand_over()
-        consumer: Any = successor.component
-        for consignment in left:
-            await _offered(consumer, consignment)
-        if left:
-            spans = sum(len(consignment.batch) for consignment in left)
-            self._logger.info("spans go on with the new configuration of their exporter", id=str(node.id), spans=spans)
+    async def _hand_over(self, node: Node, successor: Node) -> int:
+        """Give what an exporter could not send to the one that has taken its place; 0, the spans that are left."""
+        if isinstance(node.component, HandsOver):
+            consumer: Any = successor.component
+            for consignment in await node.component.hand_over():
+                spans = len(consignment.batch)
+                await _offered(consumer, consignment)
+                self._logger.info("spans go on to the successor of their exporter", id=str(node.id), spans=spans)
+        return 0
 
     async def _shut_down(self, graph: Graph) -> list[str]:
         problems: list[str] = []
