@@ -1,7 +1,7 @@
 """The whole configuration, validated: every problem at once, each with its `a::b::c` path."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,12 +11,14 @@ from otel_tracead.errors import ConfigError
 from otel_tracead.service.expansion import Path as Place
 from otel_tracead.service.expansion import dotted, plain
 from otel_tracead.service.ids import Id
+from otel_tracead.service.marked import unresolved, without_effect
 from otel_tracead.service.problems import ConfigT, validate
 from otel_tracead.service.registry import Registry
 from otel_tracead.service.telemetry_config import TelemetryConfig
 
 SIGNAL: Final = "traces"
-_SECTIONS: Final = (*(kind.value for kind in Kind), "service")
+_CONNECTORS: Final = "connectors"
+_SECTIONS: Final = ("receivers", "processors", "exporters", _CONNECTORS, "extensions", "service")
 _SERVICE_KEYS: Final = ("extensions", "pipelines", "telemetry")
 
 
@@ -71,7 +73,7 @@ class ServiceConfig:
         """Give every component that the service would build, each once."""
         ids = {(Kind.EXTENSION, id_) for id_ in self.extensions}
         ids |= {(kind, id_) for lists in self.pipelines.values() for kind, names in lists.items() for id_ in names}
-        return [self.components[kind][id_] for kind, id_ in sorted(ids)]
+        return [self.components[kind][id_] for kind, id_ in sorted(ids) if id_ in self.components[kind]]
 
 
 def decode(tree: Mapping[str, Any], registry: Registry, base: Path) -> ServiceConfig:
@@ -111,9 +113,11 @@ class _Decoder:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     defined: dict[Kind, set[Id]] = field(default_factory=lambda: {kind: set() for kind in Kind})
+    connectors: set[Id] = field(default_factory=set)
 
     def decode(self) -> ServiceConfig:
         self._no_other_keys(self.tree, _SECTIONS, ())
+        self._no_connectors()
         components = {kind: self._section(kind) for kind in Kind}
         service = self._map(self.tree.get("service"), ("service",))
         self._no_other_keys(service, _SERVICE_KEYS, ("service",))
@@ -123,16 +127,35 @@ class _Decoder:
         telemetry = telemetry or TelemetryConfig()
         if telemetry.metrics.address is not None:
             self.warnings.append("service::telemetry::metrics::address is deprecated: use readers")
-        if self.problems:
-            raise ConfigError(self.problems)
-        return ServiceConfig(
+        self.warnings += without_effect(telemetry, ("service", "telemetry"))
+        decoded = ServiceConfig(
             components=components,
             extensions=extensions,
             pipelines=pipelines,
             telemetry=telemetry,
             base=self.base,
-            warnings=tuple(self.warnings),
         )
+        self._look_at_used(decoded)
+        if self.problems:
+            raise ConfigError(self.problems)
+        return replace(decoded, warnings=tuple(self.warnings))
+
+    def _no_connectors(self) -> None:
+        """Name each connector: there are none here."""
+        for text in self._map(self.tree.get(_CONNECTORS), (_CONNECTORS,)):
+            id_ = self._id(text, (_CONNECTORS,))
+            if id_ is not None:
+                self.connectors.add(id_)
+                self.problems.append(f'{_CONNECTORS}: unknown type: "{id_.type}" for id: "{id_}" (valid values: [])')
+
+    def _look_at_used(self, decoded: ServiceConfig) -> None:
+        """Find what cannot be seen in one section alone, of the components that the service would build."""
+        started = frozenset(map(str, decoded.extensions))
+        defined = frozenset(map(str, self.defined[Kind.EXTENSION]))
+        for found in decoded.used():
+            path = (found.factory.kind.value, str(found.id))
+            self.problems += unresolved(found.config, path, started, defined)
+            self.warnings += without_effect(found.config, path)
 
     def _section(self, kind: Kind) -> dict[Id, Configured]:
         bodies = self._map(self.tree.get(kind.value), (kind.value,))
@@ -210,7 +233,8 @@ class _Decoder:
             id_ = self._id(name, place)
             if id_ is None:
                 continue
-            if id_ not in self.defined[kind]:
+            connects = kind in {Kind.RECEIVER, Kind.EXPORTER} and id_ in self.connectors
+            if id_ not in self.defined[kind] and not connects:
                 at = dotted(place)
                 self.problems.append(f'{at}: references {kind.singular} "{id_}" which is not configured')
             found[id_] = None

@@ -1,13 +1,37 @@
 """What a user may write under `service::telemetry`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Endpoint, PositiveDuration, PositiveSize, Size, Strings
+from otel_tracead.config_types import (
+    Endpoint,
+    NotHere,
+    PositiveDuration,
+    PositiveSize,
+    Size,
+    Strings,
+    WithoutEffect,
+)
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+_NO_RESOURCE: Final = WithoutEffect("own metrics and logs carry no resource; logs::initial_fields are for logs")
+_NO_TRACES: Final = WithoutEffect("otel-tracead makes no traces of itself")
+_NO_CALLERS: Final = WithoutEffect("log lines never name callers or show tracebacks")
+
+
+def _true(value: bool) -> bool:
+    if not value:
+        raise ValueError("must be true: metrics have the names that the Collector's default reader gives them")
+    return value
+
+
+Always = Annotated[bool, AfterValidator(_true)]
+"""A switch that cannot be switched off."""
+
+AnyCase: Final = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 
 class PrometheusConfig(ComponentConfig):
@@ -23,9 +47,10 @@ class PrometheusConfig(ComponentConfig):
 
     host: str = "localhost"
     port: Port = 8888
-    without_scope_info: Literal[True] = True
-    without_type_suffix: Literal[True] = True
-    without_units: Literal[True] = True
+    without_scope_info: Always = True
+    without_type_suffix: Always = True
+    without_units: Always = True
+    with_resource_constant_labels: Annotated[dict[str, Any] | None, _NO_RESOURCE] = None
 
 
 class PullExporterConfig(ComponentConfig):
@@ -46,6 +71,10 @@ class PullConfig(ComponentConfig):
     """
 
     exporter: PullExporterConfig
+    producers: Annotated[Any, NotHere("there is one producer of metrics, the stage itself")] = None
+    cardinality_limits: Annotated[Any, NotHere("labels are ids and a few words; no metric grows with the traffic")] = (
+        None
+    )
 
 
 class ReaderConfig(ComponentConfig):
@@ -55,7 +84,16 @@ class ReaderConfig(ComponentConfig):
         pull: who reads.
     """
 
-    pull: PullConfig
+    pull: PullConfig | None = None
+    periodic: Annotated[
+        Any, NotHere("own metrics are read, not sent; let a Collector's prometheus receiver read them and send them on")
+    ] = None
+
+    @model_validator(mode="after")
+    def _is_read(self) -> "ReaderConfig":
+        if self.pull is None:
+            raise ValueError("must have a pull section")
+        return self
 
 
 def _default_readers() -> tuple[ReaderConfig, ...]:
@@ -71,9 +109,10 @@ class MetricsConfig(ComponentConfig):
         readers: one listener each.
     """
 
-    level: Literal["none", "basic", "normal", "detailed"] = "normal"
+    level: Annotated[Literal["none", "basic", "normal", "detailed"], AnyCase] = "normal"
     address: Endpoint | None = Field(default=None, description="deprecated: write `readers`.")
     readers: tuple[ReaderConfig, ...] = Field(default_factory=_default_readers, strict=False)
+    views: Annotated[Any, NotHere("metrics are as docs/metrics.md lists them; whoever reads them can drop some")] = None
 
     @model_validator(mode="after")
     def _one_place(self) -> "MetricsConfig":
@@ -88,7 +127,7 @@ class MetricsConfig(ComponentConfig):
             return ()
         if self.address is not None:
             return (self.address,)
-        pulls = (reader.pull.exporter.prometheus for reader in self.readers)
+        pulls = (reader.pull.exporter.prometheus for reader in self.readers if reader.pull is not None)
         return tuple(Endpoint(pull.host, pull.port) for pull in pulls)
 
 
@@ -119,18 +158,27 @@ class LogsConfig(ComponentConfig):
         sampling: what holds repeats back.
     """
 
-    level: Literal["debug", "info", "warn", "error"] = "info"
+    level: Annotated[Literal["debug", "info", "warn", "error"], AnyCase] = "info"
     encoding: Literal["console", "json"] = "console"
     output_paths: Strings = ("stderr",)
     initial_fields: dict[str, Any] = Field(default_factory=dict)
     sampling: LogSamplingConfig = LogSamplingConfig()
+    error_output_paths: Annotated[Strings | None, WithoutEffect("an output that fails is silent")] = None
+    development: Annotated[bool | None, _NO_CALLERS] = None
+    disable_caller: Annotated[bool | None, _NO_CALLERS] = None
+    disable_stacktrace: Annotated[bool | None, _NO_CALLERS] = None
+    disable_zap_resource: Annotated[bool | None, _NO_RESOURCE] = None
+    processors: Annotated[Any, NotHere("own logs go to output_paths; let a Collector read them from there")] = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _any_case(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("level"), str):
-            return {**given, "level": given["level"].lower()}
-        return given
+
+class TracesConfig(ComponentConfig):
+    """Own traces, of which there are none."""
+
+    level: Annotated[str | None, _NO_TRACES] = None
+    propagators: Annotated[Strings | None, _NO_TRACES] = None
+    limits: Annotated[dict[str, Any] | None, _NO_TRACES] = None
+    sampler: Annotated[dict[str, Any] | None, _NO_TRACES] = None
+    processors: Annotated[Any, NotHere("otel-tracead makes no traces of itself")] = None
 
 
 class TelemetryConfig(ComponentConfig):
@@ -139,7 +187,10 @@ class TelemetryConfig(ComponentConfig):
     Attributes:
         metrics: own metrics.
         logs: own logs.
+        traces: own traces.
     """
 
     metrics: MetricsConfig = MetricsConfig()
     logs: LogsConfig = LogsConfig()
+    traces: TracesConfig = TracesConfig()
+    resource: Annotated[dict[str, Any] | None, _NO_RESOURCE] = None

@@ -43,7 +43,8 @@ def test_a_minimal_configuration_has_defaults() -> None:
 def test_all_problems_come_at_once_with_their_paths() -> None:
     assert problems(
         {
-            "connectors": {},
+            "conectors": {},
+            "connectors": {"spanmetrics/x": None},
             "receivers": {"in": {"szie": 3, "wait": "5"}, "kafkaa/1": None, "in/a b": None},
             "processors": {"step": {"size": "x"}},
             "exporters": {"out": {"section": {"enabled": "yes", "foo": 1, "bar": 2}}},
@@ -60,7 +61,9 @@ def test_all_problems_come_at_once_with_their_paths() -> None:
             },
         }
     ) == [
-        "configuration: has invalid keys: connectors (valid keys: [receivers processors exporters extensions service])",
+        "configuration: has invalid keys: conectors"
+        " (valid keys: [receivers processors exporters connectors extensions service])",
+        'connectors: unknown type: "spanmetrics" for id: "spanmetrics/x" (valid values: [])',
         'receivers::in::wait: time: missing unit in duration "5"',
         "receivers::in: has invalid keys: szie (did you mean size?)",
         'receivers: unknown type: "kafkaa" for id: "kafkaa/1" (valid values: [in])',
