@@ -31,6 +31,7 @@ class Metric:
         description: one sentence.
         labels: the label names, in order.
         buckets: upper bounds of a histogram, without +Inf.
+        highest: where several observe one value (a processor in two pipelines), the highest counts, not the sum.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Metric:
     description: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    highest: bool = False
 
 
 _C, _G, _H = Instrument.COUNTER, Instrument.GAUGE, Instrument.HISTOGRAM
@@ -68,6 +70,74 @@ RECEIVER_REQUESTS = Metric(
     "{request}",
     "Requests by what became of them.",
     ("receiver", "transport", "outcome"),
+)
+KAFKA_RECORDS = Metric(
+    "otelcol_kafka_receiver_records",
+    _C,
+    "{record}",
+    "Records read from Kafka.",
+    ("receiver", "topic", "partition"),
+)
+KAFKA_UNMARSHAL_FAILED = Metric(
+    "otelcol_kafka_receiver_unmarshal_failed_spans",
+    _C,
+    "{record}",
+    "Records that cannot be read as spans, and were left out.",
+    ("receiver", "topic", "partition"),
+)
+KAFKA_OFFSET = Metric(
+    "otelcol_kafka_receiver_current_offset",
+    _G,
+    "1",
+    "Offset of the record read last; -1 before the first.",
+    ("receiver", "topic", "partition"),
+)
+KAFKA_LAG = Metric(
+    "otelcol_kafka_receiver_offset_lag",
+    _G,
+    "{record}",
+    "Records at the broker that were not read yet; 0 for a partition that somebody else reads.",
+    ("receiver", "topic", "partition"),
+)
+KAFKA_PARTITION_START = Metric(
+    "otelcol_kafka_receiver_partition_start", _C, "{partition}", "Partitions that became ours.", ("receiver",)
+)
+KAFKA_PARTITION_CLOSE = Metric(
+    "otelcol_kafka_receiver_partition_close", _C, "{partition}", "Partitions that went to others.", ("receiver",)
+)
+KAFKA_DUPLICATES = Metric(
+    "otelcol_receiver_tracead_kafka_duplicates",
+    _C,
+    "{record}",
+    "Records left out because the same one came shortly before: a producer sent it twice.",
+    ("receiver", "topic", "partition"),
+)
+KAFKA_UNSETTLED = Metric(
+    "otelcol_receiver_tracead_kafka_unsettled",
+    _G,
+    "{record}",
+    "Records whose spans are not yet handed on; their offsets are not committed.",
+    ("receiver",),
+)
+KAFKA_BROKERS_UP = Metric(
+    "otelcol_receiver_tracead_kafka_brokers_up", _G, "{broker}", "Brokers that there is a connection to.", ("receiver",)
+)
+KAFKA_ERRORS = Metric(
+    "otelcol_receiver_tracead_kafka_errors", _C, "{error}", "Errors that the Kafka client reported.", ("receiver",)
+)
+KAFKA_COMMIT_FAILURES = Metric(
+    "otelcol_receiver_tracead_kafka_commit_failures",
+    _C,
+    "{partition}",
+    "Offsets that the broker did not take; they are committed again.",
+    ("receiver",),
+)
+KAFKA_DEAD_LETTERS_REFUSED = Metric(
+    "otelcol_receiver_tracead_kafka_dead_letters_refused",
+    _C,
+    "{record}",
+    "Unreadable records that the dead letter topic did not take either.",
+    ("receiver",),
 )
 PROCESSOR_INCOMING = Metric("otelcol_processor_incoming_items", _C, "{item}", "Spans that came in.", ("processor",))
 PROCESSOR_OUTGOING = Metric("otelcol_processor_outgoing_items", _C, "{item}", "Spans that went on.", ("processor",))
@@ -257,6 +327,40 @@ RELEASE_LATENCY = Metric(
 TRACE_SPANS = Metric(
     "otelcol_processor_tracead_trace_span_count", _H, "{span}", "Spans in a released trace.", ("processor",), _SPANS
 )
+MODEL_INFO = Metric(
+    "otelcol_processor_tracead_model_info",
+    _G,
+    "1",
+    "Which model judges; always 1.",
+    ("processor", "name", "version", "execution_provider"),
+    highest=True,
+)
+MODEL_AGE = Metric(
+    "otelcol_processor_tracead_model_age", _G, "s", "Since the model was made.", ("processor",), highest=True
+)
+MODEL_LOADS = Metric(
+    "otelcol_processor_tracead_model_loads",
+    _C,
+    "{load}",
+    "Models that were to replace the one in use: loaded, refused, or reverted since they could not judge.",
+    ("processor", "outcome"),
+)
+DRIFT = Metric(
+    "otelcol_processor_tracead_drift_ratio",
+    _G,
+    "1",
+    "How many times as long as in training labels take: the quantiles 0, 0.5 and 1 over the labels with enough figures.",
+    ("processor", "quantile"),
+    highest=True,
+)
+DRIFT_LABELS = Metric(
+    "otelcol_processor_tracead_drift_labels",
+    _G,
+    "{label}",
+    "Labels with enough figures of the last half hour to say how far they drifted.",
+    ("processor",),
+    highest=True,
+)
 
 CATALOGUE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 
@@ -296,16 +400,18 @@ class Histogram:
 
 
 class Readers:
-    """The readers of one value; what they read adds up."""
+    """The readers of one value; what they read adds up, or the highest counts."""
 
-    __slots__ = ("reads",)
+    __slots__ = ("highest", "reads")
 
-    def __init__(self) -> None:
+    def __init__(self, *, highest: bool) -> None:
+        self.highest = highest
         self.reads: list[Callable[[], float]] = []
 
     def __call__(self) -> float:
         """Read the value."""
-        return sum(read() for read in self.reads)
+        values = (read() for read in self.reads)
+        return max(values) if self.highest else sum(values)
 
 
 Series = Counter | Histogram | Readers
@@ -346,10 +452,12 @@ class Telemetry:
     def observe(self, metric: Metric, read: Callable[[], float], *labels: str) -> None:
         """Have *read* asked for the value whenever the metrics are read (gauges, and counters kept elsewhere).
 
-        Values of several readers with the same labels (a processor in two pipelines) add up.
+        Values of several readers with the same labels (a processor in two pipelines) add up, or the highest counts.
         """
         self._check(metric, labels)
-        readers = self._series.setdefault(metric, {}).setdefault(labels, Readers())
+        readers = self._series.setdefault(metric, {}).setdefault(
+            labels, Readers(highest=metric.highest)
+        )
         if not isinstance(readers, Readers):
             raise TypeError(f"{metric.name}{labels} is counted, not observed")
         readers.reads.append(read)

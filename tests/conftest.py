@@ -1,6 +1,7 @@
 """What every test may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,17 @@ def tiny_artifact(tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("tiny") / "model"
     write_artifact(folder, tiny_model)
     return folder
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Kafka broker (`tools.peers.kafka.Broker`); its jars are fetched where Java and Maven are there."""
+    from tools.peers import Unavailable
+    from tools.peers.kafka import Broker
+
+    try:
+        broker = Broker(tmp_path_factory.mktemp("kafka"))
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+    with broker:
+        yield broker

@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("detection",),
     ("component", "config_types", "testing"),
     ("tls", "auth"),
-    ("exporting",),
+    ("exporting", "kafka"),
     ("receivers", "processors", "extensions", "otel_tracead_exporters"),
     ("sdk",),
     ("service",),

@@ -13,7 +13,9 @@ EXPORTER_GROUP: Final = "otel_tracead.exporters"
 
 BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
     Kind.RECEIVER: {
+        "kafka": "otel_tracead.receivers.kafka:FACTORY",
         "otlp": "otel_tracead.receivers.otlp:FACTORY",
+        "otlpjsonfile": "otel_tracead.receivers.otlpjsonfile:FACTORY",
         "zipkin": "otel_tracead.receivers.zipkin:FACTORY",
     },
     Kind.PROCESSOR: {
