@@ -23,7 +23,7 @@ from otel_tracead.processors.tracead.forwarding import Forwarder
 from otel_tracead.processors.tracead.judging import PATIENCE, Judging
 from otel_tracead.processors.tracead.parcels import Parcel
 from otel_tracead.processors.tracead.recording import Recorder
-from otel_tracead.processors.tracead.scoring import Rules, Scored, Tally, pass_invalid, pass_late
+from otel_tracead.processors.tracead.scoring import SHOWN_AT_ONCE, Rules, Scored, Tally, pass_invalid, pass_late
 from otel_tracead.traces.assembler import Assembler, Late
 from otel_tracead.traces.trace import Release, Trace
 from otel_tracead.wire.batch import SpanBatch
@@ -239,6 +239,7 @@ class TraceadProcessor:
         self._by_release = {one: numbers.counter(telemetry.TRACES_RELEASED, name, one.value) for one in Release}
         self._trace_spans = numbers.histogram(telemetry.TRACE_SPANS, name)
         self._latency = numbers.histogram(telemetry.RELEASE_LATENCY, name)
+        self._counters = {(metric, rest): numbers.counter(metric, name, *rest) for metric, rest in SHOWN_AT_ONCE}
 
     def _add_up(self, tally: Tally) -> None:
         for row, amount in tally.items():

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Final
 
 from otel_tracead import telemetry
 from otel_tracead.detection.annotate import Mode, annotate_late, annotate_unscored
 from otel_tracead.detection.marking import ERROR, INVALID_ID, TIMEOUT, Marked, mark, mark_unscored
-from otel_tracead.detection.verdicts import Detector, TraceVerdict
+from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, AnomalyType, Detector, Level, TraceVerdict
 from otel_tracead.processors.tracead.parcels import Parcel, left_out, pack, pack_loose
 from otel_tracead.telemetry import Metric
 from otel_tracead.traces.assembler import Invalid, Late
@@ -17,6 +18,19 @@ from otel_tracead.traces.trace import Trace
 
 Tally = Counter[tuple[Metric, tuple[str, ...]]]
 """How much to add to which metric, by its labels after the first (the processor's id)."""
+
+SHOWN_AT_ONCE: Final[tuple[tuple[Metric, tuple[str, ...]], ...]] = (
+    (telemetry.TRACES_SCORED, ()),
+    *((telemetry.TRACES_ANOMALOUS, (level.value,)) for level in Level),
+    *((telemetry.SPANS_ANOMALOUS, (type_.value,)) for type_ in AnomalyType),
+    *((telemetry.TRACES_UNSCORED, (reason,)) for reason in (UNKNOWN_TRAFFIC, ERROR, TIMEOUT)),
+    (telemetry.TRACES_INCOMPLETE, ()),
+    (telemetry.SPANS_LATE, ()),
+    (telemetry.SPANS_INVALID_ID, ()),
+    (telemetry.SPANS_SPOOFED, ()),
+    (telemetry.SPANS_UNKNOWN_LABEL, ()),
+)
+"""What a stage shows as 0 from its start: who watches a series for growth does not see how it began."""
 
 
 @dataclass(slots=True)
