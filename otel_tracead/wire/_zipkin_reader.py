@@ -7,68 +7,113 @@ opentelemetry-collector-contrib, pkg/translator/zipkin/zipkinv2/to_translator.go
 """
 
 import re
-from collections.abc import Iterable
-from typing import Any
-
-import orjson
+from binascii import unhexlify
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
 
 from otel_tracead.wire import _writer
 from otel_tracead.wire import _zipkin_names as names
 from otel_tracead.wire._json_reader import Broken, describe, elements, integer, text
 from otel_tracead.wire._writer import delimited, string_attribute
+from otel_tracead.wire._zipkin_tags import count_of, json_object, take_fields, typed
 
-_HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
-_EVENT_OF_CONTRIB = re.compile(r"([^|]*)\|(\{.*\})\|([0-9]{1,10})", re.DOTALL)
-_EVENT_OF_SPEC = re.compile(r'"(?:[^"\\]|\\.)*": ?\{.*\}', re.DOTALL)
-_END_OF_TIME = (1 << 64) // 1000 + 1  # the first microsecond whose nanoseconds need more than 64 bits
+_EVENT_OF_CONTRIB: Final = re.compile(r"([^|]*)\|(\{.*\})\|([0-9]{1,10})", re.DOTALL)
+_EVENT_OF_SPEC: Final = re.compile(r'"(?:[^"\\]|\\.)*": ?\{.*\}', re.DOTALL)
+END_OF_TIME: Final = (1 << 64) // 1000 + 1
+"""The first microsecond whose nanoseconds need more than 64 bits."""
 
-_Object = dict[str, Any]
+_TRACE_ID, _SPAN_ID = 32, 16  # digits
+_LONG: Final = 256  # characters of an endpoint from which on it is not remembered: memory is bounded
+_ENVELOPE_TAGS: Final = names.RESOURCE_TAGS | {
+    *(names.SERVICE_NAME_SOURCE, names.SCOPE_NAME, names.SCOPE_VERSION, names.LIBRARY_NAME, names.LIBRARY_VERSION)
+}
+_ENDPOINT_TAGS: Final = frozenset({names.HOST_IP, names.HOST_PORT, names.PEER_SERVICE, names.PEER_IP, names.PEER_PORT})
+_START_ABSENT: Final = _writer.attribute(b"\x4a", names.START_ABSENT, True)
+_FLAGS: Final = tuple(
+    (flag, _writer.attribute(b"\x4a", attribute, True))
+    for flag, attribute in (("shared", names.SHARED), ("debug", names.DEBUG))
+)
+_KINDS: Final = {kind: b"\x30" + _writer.varint(number) for kind, number in names.KINDS.items()}
+
+Object = dict[str, Any]
 EnvelopeKey = tuple[tuple[tuple[str, str], ...], str, str]
 """(resource attributes, scope name, scope version)."""
 
 
-def read_span(span: object) -> tuple[EnvelopeKey, bytes]:
-    """Translate one span; ids in *span* are lowered in place.
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A Zipkin endpoint.
+
+    Attributes:
+        service: its name, or an empty string.
+        ip: the address as it is written, IPv6 rather than IPv4, or an empty string.
+        port: 0 where there is none.
+    """
+
+    service: str = ""
+    ip: str = ""
+    port: int = 0
+
+
+def read_span(span: object, *, parse_string_tags: bool = False) -> tuple[EnvelopeKey, bytes, bool]:
+    """Translate one span.
+
+    Args:
+        span: parsed JSON.
+        parse_string_tags: whether tags that spell a number or boolean become one.
+
+    Returns:
+        whose span it is, its encoding, and whether it has ids that are not in lower case.
 
     Raises:
         Broken: Zipkin would refuse it; with its path.
     """
     if type(span) is not dict:
         raise Broken(f"expected an object, not {describe(span)}")
-    tags = _tags(_optional(span, "tags", dict))
-    parts = _ids(span)
-    local, remote = _endpoint(span, "localEndpoint"), _endpoint(span, "remoteEndpoint")
-    key = _envelope(local, tags)
-    name = _optional(span, "name", str)
+    tags = _tags(optional(span, "tags", dict))
+    parts, lower = _ids(span)
+    local, remote = endpoint(span, "localEndpoint"), endpoint(span, "remoteEndpoint")
+    key = _envelope(local.service, tags)
+    name = optional(span, "name", str)
     if name:
         parts.append(delimited(b"\x2a", name.encode()))
-    parts += (_state(tags), _kind(span, tags), _status(tags), *_links(tags), *_dropped(tags))
+    kind = _kind(span)
+    parts.append(kind)
+    parts += take_fields(tags, kind=bool(kind))
     parts += _times(span)
-    parts += [string_attribute(b"\x4a", tag, value) for tag, value in tags.items()]
-    parts += _endpoints(local, remote, tags)
-    for flag, attribute in (("shared", names.SHARED), ("debug", names.DEBUG)):
-        if _optional(span, flag, bool):
-            parts.append(_writer.attribute(b"\x4a", attribute, True))
-    parts += _annotations(span)
-    return key, b"".join(parts)
+    if parse_string_tags:
+        parts += [_writer.attribute(b"\x4a", tag, typed(value)) for tag, value in tags.items()]
+    else:
+        parts += [string_attribute(b"\x4a", tag, value) for tag, value in tags.items()]
+    parts.append(_endpoints(local, remote, tags))
+    parts += [encoded for flag, encoded in _FLAGS if flag in span and optional(span, flag, bool)]
+    if span.get("annotations") is not None:
+        parts += _annotations(span["annotations"])
+    return key, b"".join(parts), not lower
 
 
-def _optional(span: _Object, key: str, kind: type) -> Any:
-    value = span.get(key)
+def optional(holder: Object, key: str, kind: type) -> Any:
+    """Give the value under *key*, None if there is none, or raise Broken if it is not of the JSON type *kind*."""
+    value = holder.get(key)
     if value is None or type(value) is kind:
         return value
     expected = {str: "a string", dict: "an object", bool: "a boolean"}[kind]
-    raise _at(key, f"expected {expected}, not {describe(value)}")
+    raise at(key, f"expected {expected}, not {describe(value)}")
 
 
-def _at(key: str | int, what: str) -> Broken:
+def at(key: str | int, what: str) -> Broken:
+    """Make a `Broken` about the value under *key*."""
     broken = Broken(what)
     broken.path.append(key)
     return broken
 
 
-def _number(holder: _Object, key: str, high: int) -> int:
+def number(holder: Object, key: str, high: int) -> int:
+    """Read an integer below *high* as Zipkin does: absent and negative are 0, a string of digits will do."""
     value = holder.get(key)
+    if type(value) is int and 0 <= value < high:
+        return value
     if value is None:
         return 0
     if type(value) is float and value.is_integer():
@@ -80,34 +125,40 @@ def _number(holder: _Object, key: str, high: int) -> int:
         raise
 
 
-def _ids(span: _Object) -> list[bytes]:
-    trace_id, span_id = _id(span, "traceId", 32), _id(span, "id", 16)
-    parts = [
-        delimited(b"\x0a", bytes.fromhex(trace_id.zfill(32))),
-        delimited(b"\x12", bytes.fromhex(span_id.zfill(16))),
-    ]
+def _ids(span: Object) -> tuple[list[bytes], bool]:
+    trace_id, lower = identifier(span, "traceId", _TRACE_ID)
+    span_id, lower_too = identifier(span, "id", _SPAN_ID)
+    lower = lower and lower_too
+    parts = [b"\x0a\x10", trace_id, b"\x12\x08", span_id]
     if span.get("parentId") is not None:
-        parent_id = _id(span, "parentId", 16, zero=True).zfill(16)
-        if parent_id not in (span_id.zfill(16), "0" * 16):
-            parts.append(delimited(b"\x22", bytes.fromhex(parent_id)))
-    return parts
+        parent_id, lower_too = identifier(span, "parentId", _SPAN_ID, zero=True)
+        lower = lower and lower_too
+        if parent_id != span_id and any(parent_id):
+            parts += (b"\x22\x08", parent_id)
+    return parts, lower
 
 
-def _id(span: _Object, key: str, digits: int, *, zero: bool = False) -> str:
+def identifier(span: Object, key: str, digits: int, *, zero: bool = False) -> tuple[bytes, bool]:
+    """Read an id of up to *digits* hexadecimal digits; gives its bytes, and whether it was in lower case.
+
+    Raises:
+        Broken: it is none, or all zeros without leave.
+    """
     value = span.get(key)
     if value is None:
-        raise _at(key, "missing")
-    if type(value) is not str or not _HEX.fullmatch(value) or len(value) > digits:
-        raise _at(key, f"expected 1 to {digits} hexadecimal digits, not {describe(value)}")
-    if not zero and not value.strip("0"):
-        raise _at(key, "is all zeros")
-    lowered = value.lower()
-    if lowered != value:
-        span[key] = lowered
-    return lowered
+        raise at(key, "missing")
+    try:
+        found = unhexlify(value if len(value) == digits else value.zfill(digits))
+    except (ValueError, TypeError, AttributeError):
+        found = b""
+    if len(found) * 2 != digits or not value:
+        raise at(key, f"expected 1 to {digits} hexadecimal digits, not {describe(value)}")
+    if not zero and not any(found):
+        raise at(key, "is all zeros")
+    return found, value.lower() == value
 
 
-def _tags(tags: _Object | None) -> dict[str, str]:
+def _tags(tags: Object | None) -> dict[str, str]:
     found = {}
     for key, value in (tags or {}).items():
         if type(value) is str:
@@ -115,30 +166,42 @@ def _tags(tags: _Object | None) -> dict[str, str]:
         elif type(value) in (int, float):  # against the schema, but Zipkin takes numbers as their text
             found[key] = repr(value)
         else:
-            broken = _at(key, f"expected a string, not {describe(value)}")
+            broken = at(key, f"expected a string, not {describe(value)}")
             broken.path.append("tags")
             raise broken
     return found
 
 
-def _endpoint(span: _Object, key: str) -> _Object:
-    endpoint = _optional(span, key, dict) or {}
+def endpoint(holder: Object, key: str) -> Endpoint:
+    """Read the endpoint under *key*, an empty one if there is none.
+
+    Raises:
+        Broken: it is no endpoint.
+    """
+    value = optional(holder, key, dict)
+    if not value:
+        return _NOWHERE
     try:
-        return {
-            "serviceName": _optional(endpoint, "serviceName", str) or "",
-            "ip": _optional(endpoint, "ipv6", str) or _optional(endpoint, "ipv4", str) or "",
-            "port": _number(endpoint, "port", 1 << 16),
-        }
+        return Endpoint(
+            optional(value, "serviceName", str) or "",
+            optional(value, "ipv6", str) or optional(value, "ipv4", str) or "",
+            number(value, "port", 1 << 16) if "port" in value else 0,
+        )
     except Broken as broken:
         broken.path.append(key)
         raise
 
 
-def _envelope(local: _Object, tags: dict[str, str]) -> EnvelopeKey:
-    service = local["serviceName"]
+_NOWHERE: Final = Endpoint()
+
+
+def _envelope(service: str, tags: dict[str, str]) -> EnvelopeKey:
+    named = bool(service) and service != names.NO_SERVICE_NAME
+    if _ENVELOPE_TAGS.isdisjoint(tags):
+        return ((names.SERVICE_NAME, service),) if named else (), "", ""
     source = tags.pop(names.SERVICE_NAME_SOURCE, "")
     resource = [(key, tags.pop(key)) for key in sorted(names.RESOURCE_TAGS & tags.keys())]
-    if service and service != names.NO_SERVICE_NAME:
+    if named:
         key = source if source in names.SERVICE_NAME_SOURCES else names.SERVICE_NAME
         resource = [(key, service), *(pair for pair in resource if pair[0] != key)]
     name, version = tags.pop(names.LIBRARY_NAME, ""), tags.pop(names.LIBRARY_VERSION, "")
@@ -146,111 +209,53 @@ def _envelope(local: _Object, tags: dict[str, str]) -> EnvelopeKey:
     return (tuple(resource), *scope)
 
 
-def _state(tags: dict[str, str]) -> bytes:
-    state = tags.pop(names.TRACE_STATE, "")
-    return delimited(b"\x1a", state.encode()) if state else b""
-
-
-def _kind(span: _Object, tags: dict[str, str]) -> bytes:
-    kind = _optional(span, "kind", str)
-    if kind is not None:
-        if kind not in names.KINDS:
-            raise _at("kind", f"expected one of {', '.join(names.KINDS)}, not {describe(kind)}")
-        return b"\x30" + _writer.varint(names.KINDS[kind])
-    if tags.get(names.SPAN_KIND) == "internal":
-        del tags[names.SPAN_KIND]
-        return b"\x30" + _writer.varint(names.INTERNAL)
-    return b""
-
-
-def _status(tags: dict[str, str]) -> bytes:
-    code = names.STATUS_CODES.get(tags.get(names.STATUS_CODE, ""), 0)
-    description = ""
-    if code:
-        del tags[names.STATUS_CODE]
-        description = tags.pop(names.STATUS_DESCRIPTION, "")
-    error = tags.get(names.ERROR)
-    if error is not None and error.lower() != "false":
-        del tags[names.ERROR]
-        code = names.STATUS_CODES["ERROR"]
-        description = description or ("" if error.lower() == "true" else error)
-    if not code:
+def _kind(span: Object) -> bytes:
+    kind = optional(span, "kind", str)
+    if kind is None:
         return b""
-    text_field = delimited(b"\x12", description.encode()) if description else b""
-    return delimited(b"\x7a", text_field + b"\x18" + _writer.varint(code))
+    encoded = _KINDS.get(kind)
+    if encoded is None:
+        raise at("kind", f"expected one of {', '.join(names.KINDS)}, not {describe(kind)}")
+    return encoded
 
 
-def _dropped(tags: dict[str, str]) -> Iterable[bytes]:
-    for tag, key in (
-        (b"\x50", names.DROPPED_ATTRIBUTES),
-        (b"\x60", names.DROPPED_EVENTS),
-        (b"\x70", names.DROPPED_LINKS),
-    ):
-        if key in tags and (count := _count(tags[key])) is not None:
-            del tags[key]
-            yield tag + _writer.varint(count)
-
-
-def _count(digits: str) -> int | None:
-    if digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(digits) < 1 << 32:
-        return int(digits)
-    return None
-
-
-def _links(tags: dict[str, str]) -> Iterable[bytes]:
-    """Read `traceid|spanid|tracestate|json|dropped`; a tag in another form stays a tag."""
-    for number in range(names.MAX_LINKS):
-        key = f"{names.LINK}{number}"
-        if key not in tags:
-            return
-        parts = tags[key].split("|")
-        count = _count(parts[-1])
-        attributes = _json_object("|".join(parts[3:-1]) or "{}")
-        if len(parts) < 5 or count is None or attributes is None:
-            continue
-        try:
-            trace_id, span_id = bytes.fromhex(parts[0]), bytes.fromhex(parts[1])
-        except ValueError:
-            continue
-        del tags[key]
-        link = [delimited(b"\x0a", trace_id), delimited(b"\x12", span_id)]
-        if parts[2]:
-            link.append(delimited(b"\x1a", parts[2].encode()))
-        link += [_writer.attribute(b"\x22", name, value) for name, value in attributes.items()]
-        if count:
-            link.append(b"\x28" + _writer.varint(count))
-        yield delimited(b"\x6a", b"".join(link))
-
-
-def _times(span: _Object) -> list[bytes]:
-    start, duration = _number(span, "timestamp", _END_OF_TIME) * 1000, _number(span, "duration", _END_OF_TIME) * 1000
-    parts = []
-    if start:
-        parts.append(b"\x39" + start.to_bytes(8, "little"))
-    else:
-        parts.append(_writer.attribute(b"\x4a", names.START_ABSENT, True))
+def _times(span: Object) -> list[bytes]:
+    start, duration = number(span, "timestamp", END_OF_TIME) * 1000, number(span, "duration", END_OF_TIME) * 1000
+    parts = [b"\x39" + start.to_bytes(8, "little") if start else _START_ABSENT]
     if start + duration:
         parts.append(b"\x41" + min(start + duration, (1 << 64) - 1).to_bytes(8, "little"))
     return parts
 
 
-def _endpoints(local: _Object, remote: _Object, tags: dict[str, str]) -> list[bytes]:
-    attributes: tuple[tuple[str, str | int], ...] = (
-        (names.HOST_IP, local["ip"]),
-        (names.HOST_PORT, local["port"]),
-        (names.PEER_SERVICE, remote["serviceName"]),
-        (names.PEER_IP, remote["ip"]),
-        (names.PEER_PORT, remote["port"]),
+def _endpoints(local: Endpoint, remote: Endpoint, tags: dict[str, str]) -> bytes:
+    short = len(local.ip) + len(remote.service) + len(remote.ip) < _LONG
+    if short and _ENDPOINT_TAGS.isdisjoint(tags):
+        return _remembered(local.ip, local.port, remote.service, remote.ip, remote.port)
+    return b"".join(
+        _writer.attribute(b"\x4a", key, value) for key, value in _addresses(local, remote) if value and key not in tags
     )
-    return [_writer.attribute(b"\x4a", key, value) for key, value in attributes if value and key not in tags]
 
 
-def _annotations(span: _Object) -> list[bytes]:
+@lru_cache(maxsize=1 << 12)
+def _remembered(local_ip: str, local_port: int, service: str, ip: str, port: int) -> bytes:
+    pairs = _addresses(Endpoint("", local_ip, local_port), Endpoint(service, ip, port))
+    return b"".join(_writer.attribute(b"\x4a", key, value) for key, value in pairs if value)
+
+
+def _addresses(local: Endpoint, remote: Endpoint) -> tuple[tuple[str, str | int], ...]:
+    return (
+        (names.HOST_IP, local.ip),
+        (names.HOST_PORT, local.port),
+        (names.PEER_SERVICE, remote.service),
+        (names.PEER_IP, remote.ip),
+        (names.PEER_PORT, remote.port),
+    )
+
+
+def _annotations(annotations: object) -> list[bytes]:
     parts: list[bytes] = []
-    if span.get("annotations") is None:
-        return parts
     try:
-        for index, annotation in enumerate(elements(span["annotations"])):
+        for index, annotation in enumerate(elements(annotations)):
             try:
                 parts.append(delimited(b"\x5a", _event(annotation)))
             except Broken as broken:
@@ -263,13 +268,8 @@ def _annotations(span: _Object) -> list[bytes]:
 
 
 def _event(annotation: object) -> bytes:
-    if type(annotation) is not dict:
-        raise Broken(f"expected an object, not {describe(annotation)}")
-    for key in ("timestamp", "value"):
-        if annotation.get(key) is None:
-            raise _at(key, "missing")
-    microseconds = _number(annotation, "timestamp", _END_OF_TIME)
-    name, attributes, dropped = _event_parts(_text(annotation["value"]))
+    microseconds, value = timed_text(annotation)
+    name, attributes, dropped = _event_parts(value)
     parts = [b"\x09" + (microseconds * 1000).to_bytes(8, "little")] if microseconds else []
     parts.append(delimited(b"\x12", name.encode()))
     parts += [_writer.attribute(b"\x1a", key, value) for key, value in attributes.items()]
@@ -278,35 +278,32 @@ def _event(annotation: object) -> bytes:
     return b"".join(parts)
 
 
-def _text(value: object) -> str:
+def timed_text(annotation: object) -> tuple[int, str]:
+    """Read an annotation; gives its microseconds and its text, or raises Broken."""
+    if type(annotation) is not dict:
+        raise Broken(f"expected an object, not {describe(annotation)}")
+    for key in ("timestamp", "value"):
+        if annotation.get(key) is None:
+            raise at(key, "missing")
+    microseconds = number(annotation, "timestamp", END_OF_TIME)
     try:
-        return text(value)
+        return microseconds, text(annotation["value"])
     except Broken as broken:
         broken.path.append("value")
         raise
 
 
-def _event_parts(value: str) -> tuple[str, _Object, int]:
+def _event_parts(value: str) -> tuple[str, Object, int]:
     """Take apart `name`, `"name": {json}` (specification) or `name|{json}|dropped` (contrib)."""
     if match := _EVENT_OF_CONTRIB.fullmatch(value):
-        attributes, count = _json_object(match[2]), _count(match[3])
+        attributes, count = json_object(match[2]), count_of(match[3])
         if attributes is not None and count is not None:
             return match[1], attributes, count
     if match := _EVENT_OF_SPEC.fullmatch(value):
-        named = _json_object(f"{{{value}}}")
+        named = json_object(f"{{{value}}}")
         if named is not None and len(named) == 1:
             [(name, attributes)] = named.items()
             dropped = attributes.pop(names.DROPPED_ATTRIBUTES, 0)
             if type(dropped) is int and 0 <= dropped < 1 << 32:
                 return name, attributes, dropped
     return value, {}, 0
-
-
-def _json_object(encoded: str) -> _Object | None:
-    """Parse a JSON object that holds attribute values; None if it is something else."""
-    try:
-        found = orjson.loads(encoded)
-        _writer.any_value(found)
-    except ValueError:
-        return None
-    return found if type(found) is dict else None

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from struct import Struct
 
-import orjson
-
 from otel_tracead.wire import _writer
+from otel_tracead.wire._zipkin_text import without_tags
 from otel_tracead.wire.batch import TranslatedSpan
 
 OWN_PREFIX = b"tracead."
@@ -73,7 +72,7 @@ def strip_attributes(span: bytes, prefix: bytes = OWN_PREFIX) -> tuple[bytes, in
     """
     stripped, removed = _strip(span, prefix) if prefix in span else (span, 0)
     if isinstance(span, TranslatedSpan):
-        origin = _strip_tags(span.origin, prefix)
+        origin = without_tags(span.origin, prefix.decode())
         return (TranslatedSpan(stripped, origin), removed) if removed or origin is not span.origin else (span, 0)
     return stripped, removed
 
@@ -148,20 +147,3 @@ def _read_varint(message: bytes, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
-
-
-def _strip_tags(origin: bytes, prefix: bytes) -> bytes:
-    if prefix not in origin:
-        return origin
-    document = orjson.loads(origin)
-    tags = document.get("tags")
-    text = prefix.decode()
-    if not tags or not any(key.startswith(text) for key in tags):
-        return origin
-    document["tags"] = {key: value for key, value in tags.items() if not key.startswith(text)}
-    return compact_json(document)
-
-
-def compact_json(document: object) -> bytes:
-    """Print JSON that will be held for a while: what orjson gives keeps some KiB more than it needs."""
-    return bytes(memoryview(orjson.dumps(document)))

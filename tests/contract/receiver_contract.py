@@ -87,12 +87,12 @@ class ReceiverContract:
         yield running
         await running.receiver.shutdown()
 
-    def make(self, endpoint: str) -> Running:
+    def make(self, endpoint: str, **changes: Any) -> Running:
         logs = structlog.testing.LogCapture()
         logger = structlog.wrap_logger(structlog.testing.ReturnLogger(), processors=[logs])
         settings = Settings(id="in/1", kind=Kind.RECEIVER, logger=logger)
         consumer = RecordingConsumer()
-        config = self.factory.config.model_validate(self.config(endpoint))
+        config = self.factory.config.model_validate({**self.config(endpoint), **changes})
         receiver = self.factory.build(config, settings, consumer)
         return Running(receiver, consumer, settings.telemetry, logs.entries)
 

@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_tracead.wire.rpc_status import RpcStatus
 from tests.contract.exporter_contract import BackendState
+from tests.peers.independent import fields
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
@@ -66,7 +67,7 @@ class GrpcBackend(BackendState):
 
 
 class HttpBackend(BackendState):
-    """Takes JSON of OTLP or Zipkin, or OTLP protobuf, as the content type says."""
+    """Takes JSON and protobuf of OTLP and Zipkin, as content type and path say."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +93,8 @@ class HttpBackend(BackendState):
         body = await request.read()
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
-        refusal = await self.take(self.names(request.content_type, body))
+        zipkin = request.path.endswith("/api/v2/spans")
+        refusal = await self.take(self.names(request.content_type, body, zipkin=zipkin))
         if refusal is None:
             return self.response()
         status = {"transient": self.transient, "permanent": 403, "data": 400}[refusal.kind]
@@ -100,8 +102,11 @@ class HttpBackend(BackendState):
         return web.Response(status=status, headers=headers, text="no")
 
     @staticmethod
-    def names(content_type: str, body: bytes) -> list[str]:
+    def names(content_type: str, body: bytes, *, zipkin: bool) -> list[str]:
         if content_type == "application/x-protobuf":
+            if zipkin:
+                spans = [content for number, content, _ in fields(body) if number == 1]
+                return [content.decode() for span in spans for number, content, _ in fields(span) if number == 5]
             return names_of(ExportTraceServiceRequest.FromString(body))
         document = json.loads(body)
         if isinstance(document, list):

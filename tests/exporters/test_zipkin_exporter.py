@@ -38,7 +38,23 @@ class TestZipkin(ExporterContract):
         assert running.names == ["a"]
 
 
-@pytest.mark.parametrize("written", [{}, {"endpoint": "localhost:9411"}, {"endpoint": "http://a", "format": "proto"}])
+class TestZipkinProtobuf(ExporterContract):
+    factory = FACTORY
+    hint = 1.0
+
+    def make_backend(self):
+        return HttpBackend()
+
+    def config(self, endpoint):
+        return {"endpoint": f"{endpoint}/api/v2/spans", "format": "proto"}
+
+    async def test_what_a_request_looks_like(self, running: Running) -> None:
+        await running.put("a")
+        await running.until_settled(1)
+        assert running.backend.requests[0]["Content-Type"] == "application/x-protobuf"
+
+
+@pytest.mark.parametrize("written", [{}, {"endpoint": "localhost:9411"}, {"endpoint": "http://a", "format": "thrift"}])
 def test_what_is_wrong_is_refused(written: dict) -> None:
     with pytest.raises(ValidationError):
         ZipkinConfig.model_validate(written)

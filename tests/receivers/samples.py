@@ -46,5 +46,42 @@ def zipkin(spans: int, name: str = "operation") -> bytes:
         "timestamp": 1_700_000_000_000_000,
         "duration": 1000,
         "localEndpoint": {"serviceName": "shop"},
+        "tags": {"count": "3"},
     }
     return json.dumps([{**span, "id": f"{number + 1:016x}"} for number in range(spans)]).encode()
+
+
+def zipkin_v1(spans: int, name: str = "operation") -> bytes:
+    endpoint = {"serviceName": "shop"}
+    span = {
+        "traceId": "0" * 15 + "7",
+        "name": name,
+        "timestamp": 1_700_000_000_000_000,
+        "duration": 1000,
+        "annotations": [{"timestamp": 1_700_000_000_000_000, "value": "sr", "endpoint": endpoint}],
+        "binaryAnnotations": [{"key": "count", "value": "3", "endpoint": endpoint}],
+    }
+    return json.dumps([{**span, "id": f"{number + 1:016x}"} for number in range(spans)]).encode()
+
+
+def zipkin_v1_call() -> bytes:
+    web, shop = {"serviceName": "web"}, {"serviceName": "shop"}
+    times = (("cs", 1, web), ("sr", 2, shop), ("ss", 3, shop), ("cr", 4, web))
+    annotations = [{"timestamp": time, "value": value, "endpoint": endpoint} for value, time, endpoint in times]
+    return json.dumps([{"traceId": "7", "id": "1", "annotations": annotations}]).encode()
+
+
+def zipkin_protobuf(spans: int, name: str = "operation") -> bytes:
+    def field(tag: bytes, content: bytes) -> bytes:
+        length, digits = len(content), b""
+        while length > 0x7F:
+            digits += bytes([length & 0x7F | 0x80])
+            length >>= 7
+        return tag + digits + bytes([length]) + content
+
+    tags = field(b"\x5a", field(b"\x0a", b"count") + field(b"\x12", b"3"))
+    rest = b"\x20\x02" + field(b"\x2a", name.encode()) + field(b"\x42", field(b"\x0a", b"shop")) + tags
+    listed = (
+        field(b"\x0a", bytes(7) + b"\x07") + field(b"\x1a", (number + 1).to_bytes(8, "big")) for number in range(spans)
+    )
+    return b"".join(field(b"\x0a", ids + rest) for ids in listed)

@@ -1,4 +1,4 @@
-"""The `zipkin` exporter: Zipkin v2 JSON over HTTP."""
+"""The `zipkin` exporter: Zipkin v2, JSON or protobuf, over HTTP."""
 
 from otel_tracead.component import Component, Consumer, Factory, Kind, Settings
 from otel_tracead_exporters.zipkin.config import ZipkinConfig

@@ -10,12 +10,12 @@ class ZipkinConfig(HttpExporterConfig):
 
     Attributes:
         endpoint: the full URL, such as http://localhost:9411/api/v2/spans.
-        format: of the requests; JSON is what there is.
+        format: of the requests: v2 JSON, or protobuf.
         compression: of the requests; Zipkin itself reads gzip.
         default_service_name: for spans whose resource has no service name.
     """
 
     endpoint: Url
-    format: Literal["json"] = "json"
+    format: Literal["json", "proto"] = "json"
     compression: Compression = "none"
     default_service_name: str = "<missing service name>"

@@ -5,11 +5,16 @@ from typing import Final
 from otel_tracead.component import Settings
 from otel_tracead.exporting.http import HttpClient
 from otel_tracead.wire.batch import SpanBatch
-from otel_tracead.wire.zipkin import encode_spans
+from otel_tracead.wire.zipkin import encode_protobuf, encode_spans
 from otel_tracead_exporters.zipkin.config import ZipkinConfig
 
 # Zipkin answers 500 when its storage is away; what it cannot read gets a 400.
 _RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+_FORMATS: Final = {
+    "json": (encode_spans, "application/json"),
+    "proto": (encode_protobuf, "application/x-protobuf"),
+}
 
 
 class ZipkinSender:
@@ -17,6 +22,7 @@ class ZipkinSender:
 
     def __init__(self, config: ZipkinConfig, settings: Settings) -> None:
         self._service_name = config.default_service_name
+        self._encode, self._content_type = _FORMATS[config.format]
         self._client = HttpClient(config, settings, config.endpoint, retryable=_RETRYABLE)
 
     async def start(self) -> None:
@@ -33,7 +39,7 @@ class ZipkinSender:
         Raises:
             PipelineError: what the status of the answer means.
         """
-        await self._client.post(encode_spans(batch, self._service_name), "application/json")
+        await self._client.post(self._encode(batch, self._service_name), self._content_type)
 
     async def shutdown(self) -> None:
         """Close the HTTP session."""

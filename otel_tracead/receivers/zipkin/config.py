@@ -5,6 +5,11 @@ from otel_tracead.receivers.http_config import HttpListenerConfig
 
 
 class ZipkinReceiverConfig(HttpListenerConfig):
-    """The `zipkin` receiver."""
+    """The `zipkin` receiver.
+
+    Attributes:
+        parse_string_tags: whether a tag that spells a number or a boolean becomes such an attribute.
+    """
 
     endpoint: Endpoint = Endpoint("localhost", 9411)
+    parse_string_tags: bool = False

@@ -1,4 +1,4 @@
-"""Zipkin's collector endpoint, `POST /api/v2/spans`, as Zipkin itself answers on it."""
+"""Zipkin's collector endpoint, `POST /api/v2/spans` and its older `/api/v1/spans`, as Zipkin itself answers on them."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,13 +18,13 @@ from otel_tracead.wire import zipkin
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes
 
-_PATH: Final = "/api/v2/spans"
-_V1_PATH: Final = "/api/v1/spans"
-_NOT_JSON: Final = {"application/x-protobuf": "protobuf", "application/x-thrift": "thrift"}
+_V1_PATH: Final = "api/v1/spans"  # behind any prefix that a proxy left on
+_V2_PATH: Final = "api/v2/spans"
+_PROTOBUF, _THRIFT = "application/x-protobuf", "application/x-thrift"
 
 
 class ZipkinReceiver(NetworkReceiver):
-    """Takes Zipkin v2 spans as JSON."""
+    """Takes Zipkin's spans: v2 as JSON and protobuf, v1 as JSON."""
 
     @staticmethod
     def servers(
@@ -65,16 +65,19 @@ class ZipkinServer:
         await self.listener.stop()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if request.path == _V1_PATH:
-            return text(404, f"Zipkin v1 (JSON and thrift) is not supported yet; send v2 JSON to {_PATH}")
-        if request.path != _PATH:
-            return text(404, f"404 page not found, spans go to {_PATH}")
+        v1 = _V1_PATH in request.path
+        if not v1 and _V2_PATH not in request.path:
+            return text(404, f"404 page not found, spans go to /{_V2_PATH} or /{_V1_PATH}")
         if request.method != "POST":
             return text(405, "405 method not allowed, supported: [POST]", Allow="POST")
-        if (form := _NOT_JSON.get(request.content_type)) is not None:
-            return text(415, f"Zipkin {form} is not supported yet; send v2 JSON as application/json")
+        if request.content_type == _THRIFT:
+            return text(415, "415 unsupported media type: thrift is not taken, send JSON (v1 or v2) or protobuf (v2)")
+        protobuf = request.content_type == _PROTOBUF
+        if v1 and protobuf:
+            return text(415, f"415 unsupported media type: v1 has no protobuf form, send it to /{_V2_PATH}")
+        decode = zipkin.decode_v1_spans if v1 else zipkin.decode_protobuf if protobuf else zipkin.decode_spans
         try:
-            await self._receive(request)
+            await self._receive(request, decode)
         except Exception as error:  # noqa: BLE001 (whatever it is, the sender gets a status)
             row, status = answer(error)
             headers = {} if status.retry_after is None else {"Retry-After": retry_after_header(status.retry_after)}
@@ -85,13 +88,11 @@ class ZipkinServer:
         self._intake.refuse(error)
         return text(401, str(error))
 
-    async def _receive(self, request: web.Request) -> None:
+    async def _receive(self, request: web.Request, decode: Callable[..., SpanBatch]) -> None:
         try:
             body = await read_body(request, self._config)
         except InvalidRequest as error:
             self._intake.refuse(error)
             raise
-        await self._intake.take(body, self._decode)
-
-    def _decode(self, body: bytes) -> SpanBatch:
-        return zipkin.decode_spans(body, self._envelopes)
+        parse = self._config.parse_string_tags
+        await self._intake.take(body, lambda body: decode(body, self._envelopes, parse_string_tags=parse))
