@@ -425,11 +425,11 @@ class Telemetry:
     """
 
     def __init__(self, whole: "Telemetry | None" = None) -> None:
-        self._series: dict[Metric, dict[tuple[str, ...], Series]] = {} if whole is None else whole._series
+        self._series: dict[Metric, dict[tuple[str, ...], Series]] = {} if whole is None else whole._series  # noqa: SLF001
         self._observed: list[tuple[Metric, tuple[str, ...], Callable[[], float]]] = []
         self._parts: WeakSet[Telemetry] = WeakSet()
         if whole is not None:
-            whole._parts.add(self)
+            whole._parts.add(self)  # noqa: SLF001
 
     def part(self) -> "Telemetry":
         """Give a view of the same numbers for one component: what is observed through it can be dropped with it."""
@@ -455,9 +455,7 @@ class Telemetry:
         Values of several readers with the same labels (a processor in two pipelines) add up, or the highest counts.
         """
         self._check(metric, labels)
-        readers = self._series.setdefault(metric, {}).setdefault(
-            labels, Readers(highest=metric.highest)
-        )
+        readers = self._series.setdefault(metric, {}).setdefault(labels, Readers(highest=metric.highest))
         if not isinstance(readers, Readers):
             raise TypeError(f"{metric.name}{labels} is counted, not observed")
         readers.reads.append(read)

@@ -66,11 +66,7 @@ def load(folder: Path) -> Artifact:
     Raises:
         ArtifactError: a file is missing, too large, changed, or not what it should be; says which and what to do.
     """
-    encoded = _read(folder, MANIFEST)
-    try:
-        manifest = manifests.decode(encoded)
-    except ArtifactError as error:
-        raise ArtifactError(f"{folder}: {error}") from error
+    manifest = read_manifest(folder)
     for name in _REQUIRED:
         if name not in manifest.files:
             raise ArtifactError(f"{folder / MANIFEST}: names no {name}")
@@ -91,6 +87,19 @@ def load(folder: Path) -> Artifact:
         return Artifact(
             folder, manifest, contents[NETWORK], dictionary, numbers(contents[CALIBRATION], len(dictionary))
         )
+    except ArtifactError as error:
+        raise ArtifactError(f"{folder}: {error}") from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read what the artifact in *folder* says of itself; what lies beside it is not looked at.
+
+    Raises:
+        ArtifactError: there is no manifest, or it was changed.
+    """
+    encoded = _read(folder, MANIFEST)
+    try:
+        return manifests.decode(encoded)
     except ArtifactError as error:
         raise ArtifactError(f"{folder}: {error}") from error
 

@@ -1,10 +1,12 @@
 """The detector: a model artifact that judges whole traces."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from otel_tracead.artifact import folder as artifacts
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
@@ -37,12 +39,16 @@ __all__ = [
 ]
 
 
+@runtime_checkable
 class ArtifactDetector(Detector, Protocol):
     """The detector of an artifact: it takes events that were encoded before, too, so that it can be tried out."""
 
     @property
     def threshold(self) -> float:
         """The score from which on a trace is marked."""
+
+    def with_settings(self, settings: DetectionSettings) -> "ArtifactDetector":
+        """Give the same model under other settings; use one of the two at a time."""
 
     def assess(self, events: Events) -> Any:
         """Score events that were encoded with this model's template and order; `score` `[traces]` is part of what it gives."""
@@ -83,17 +89,30 @@ class ModelDetector:
         self._scorer = scorer
         self._encoder = Encoder(template, order)
         self._info = info
-        self._settings = settings
-        self._rules = Rules(settings, calibration)
-        self._attribution = Attribution(dictionary, calibration, scorer, self._rules)
         self._drift = Drift(calibration.usual)
         self._recent = Recent(calibration.places)
-        self.threshold = self._rules.threshold
+        self._follow(settings)
 
     @property
     def model(self) -> ModelInfo:
         """Which model this is."""
         return self._info
+
+    def with_settings(self, settings: DetectionSettings) -> "ModelDetector":
+        """Give this detector under other settings; the two share what they remember, so only one may judge at a time."""
+        other = copy(self)
+        other._follow(settings)  # noqa: SLF001 (its own class)
+        return other
+
+    def _follow(self, settings: DetectionSettings) -> None:
+        self._settings = settings
+        self._rules = Rules(settings, self._calibration)
+        self._attribution = Attribution(self._dictionary, self._calibration, self._scorer, self._rules)
+        self.threshold = self._rules.threshold
+
+    def slower(self) -> npt.NDArray[np.float64]:
+        """See `FollowsDrift.slower`."""
+        return self._drift.slower()
 
     def judge(self, traces: Sequence[Trace], *, every_span: bool = False) -> list[TraceVerdict]:
         """Judge *traces*; see `Detector.judge`."""
@@ -222,6 +241,6 @@ def from_artifact(
         scorer=scorer,
         template=template,
         order=order,
-        info=ModelInfo(manifest.name, manifest.version, scorer.execution_provider),
+        info=ModelInfo(manifest.name, manifest.version, scorer.execution_provider, manifest.created, manifest.digest),
         settings=settings,
     )

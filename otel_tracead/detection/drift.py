@@ -6,7 +6,7 @@ slow, moves its upper part. A minute gives a label a few values at most, and not
 minutes were seen, so a fault of some minutes is not learned.
 """
 
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,14 @@ _FEWEST: Final = 24
 _MINUTES: Final = 4
 _FASTER, _SLOWER = -0.3, 1.0  # decades that are followed; a service ten times slower is no drift
 _MOST_GROUPS: Final = 200  # times are from outside: a batch that says each trace is from another year costs no more
+
+
+@runtime_checkable
+class FollowsDrift(Protocol):
+    """A detector that follows drift and says how far it went."""
+
+    def slower(self) -> Floats:
+        """Give how many times as long as in training each label takes that enough is known of `[labels]`, in no order."""
 
 
 class Drift:
@@ -65,6 +73,11 @@ class Drift:
             shift[rows] = self.shift[label[rows]]
             self._remember(label[rows], log_us[rows], minute)
         return shift
+
+    def slower(self) -> Floats:
+        """See `FollowsDrift.slower`; may be read while another thread follows."""
+        followed = (self._count >= _FEWEST) & (self._minutes >= _MINUTES) & np.isfinite(self._usual)
+        return np.asarray(10.0 ** self.shift[followed])
 
     def _remember(self, label: Ints, log_us: Floats, minute: int) -> None:
         order = np.argsort(label, kind="stable")

@@ -6,6 +6,7 @@ may be late; the paper has all of them. A label that training never saw is never
 """
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -77,10 +78,21 @@ class PaperDetector:
         self._length = length
         self._encoder = Encoder(template, order)
         self._info = info
+        self._own = (top_k, confidence)
+        self._follow(settings)
+
+    def _follow(self, settings: DetectionSettings) -> None:
+        top_k, confidence = self._own
         self._settings = settings
         self._top_k = settings.top_k or top_k
         self._widest = float(ndtri((1.0 + (settings.confidence or confidence)) / 2.0))
         self.threshold = float(-np.log10(settings.false_positive_rate))
+
+    def with_settings(self, settings: DetectionSettings) -> "PaperDetector":
+        """Give this detector under other settings."""
+        other = copy(self)
+        other._follow(settings)  # noqa: SLF001 (its own class)
+        return other
 
     @property
     def model(self) -> ModelInfo:
@@ -246,7 +258,7 @@ def from_artifact(
         length=length,
         template=template,
         order=order,
-        info=ModelInfo(manifest.name, manifest.version, network.execution_provider),
+        info=ModelInfo(manifest.name, manifest.version, network.execution_provider, manifest.created, manifest.digest),
         settings=settings,
         top_k=int(top_k),
         confidence=confidence,

@@ -81,11 +81,21 @@ class TraceVerdict:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model judged: `tracead.model.name`, `tracead.model.version`, and where it runs."""
+    """Which model judged.
+
+    Attributes:
+        name: `tracead.model.name`.
+        version: `tracead.model.version`.
+        execution_provider: where it runs.
+        created: when it was made, RFC 3339.
+        digest: of its manifest; two models with the same one are the same.
+    """
 
     name: str
     version: str
     execution_provider: str = "cpu"
+    created: str = ""
+    digest: str = ""
 
 
 class Detector(Protocol):

@@ -44,8 +44,8 @@ def plan(
 ) -> Changes:
     """Build what *new* has and *old* had not, and say what is to be done with the rest; changes nothing.
 
-    A component goes on if it has the same id, in the same pipeline, the same configuration (and certificates), and the extensions
-    that it names go on, too. Otherwise it goes on if it is `Revisable`.
+    A component with the same id, in the same pipeline, goes on if it is `Revisable`; others only if they have the same
+    configuration (and certificates), and the extensions that they name go on, too.
 
     Raises:
         ConfigError: something cannot be built.
@@ -105,10 +105,10 @@ class _Reuse:
         if node is None or node.configured.factory is not configured.factory or not self._same_base:
             return None
         standing = fingerprint(configured.config)
-        if standing == node.fingerprint and not names(configured.config) & self._new_extensions:
-            return node
+        same = standing == node.fingerprint and not names(configured.config) & self._new_extensions
         if not isinstance(node.component, Revisable):
-            return None
+            return node if same else None
+        # Asked even where the configuration is the same: a model may have been replaced.
         revised = replace(node, configured=configured, fingerprint=standing)
         self.revised.append((revised, replace(settings, telemetry=node.telemetry)))
         return revised

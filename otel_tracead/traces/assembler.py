@@ -239,6 +239,20 @@ class Assembler:
         self._settle_let_go()
         return released
 
+    def follow(self, policy: ReleasePolicy) -> None:
+        """Go by another policy from now on; traces that are open wait as long as it says, from their first span."""
+        longer = policy.wait_duration - self._policy.wait_duration
+        for trace in self._open.values():
+            trace.deadline += longer
+        if policy.wait_after_root > 0:
+            longer = policy.wait_after_root - self._policy.wait_after_root
+            for trace_id in self._rooted:
+                self._rooted[trace_id] += longer
+        else:
+            self._rooted.clear()
+        self._decided.resize(policy.decision_cache)
+        self._policy = policy
+
     def next_deadline(self) -> float | None:
         """Say when `due` has something to release, unless something is added before; None if nothing is open."""
         deadlines = []
@@ -278,7 +292,7 @@ class Assembler:
             added.late.trace_ids.append(trace_id)
             added.late.decisions.append(decision)
             return 0
-        if len(self._open) >= self._policy.num_traces:
+        while len(self._open) >= self._policy.num_traces:
             added.released += self._release(next(iter(self._open)), Release.LIMIT, now)
         self._open[trace_id] = _Gathering(span, envelope, delivery, now + self._policy.wait_duration)
         self.open_spans += 1

@@ -23,6 +23,12 @@ class DecisionCache:
     def __len__(self) -> int:
         return len(self._decisions)
 
+    def resize(self, limit: int) -> None:
+        """Remember *limit* decisions from now on."""
+        self._limit = limit
+        while len(self._decisions) > limit:
+            self._decisions.popitem(last=False)
+
     def get(self, trace_id: bytes) -> Decision | None:
         """Give the decision on *trace_id*, if it is still known."""
         found = self._decisions.get(trace_id)

@@ -1,19 +1,18 @@
 """The processor `tracead`: marks anomalous spans, forwards every span."""
 
-from functools import partial
 from typing import Final
 
 from otel_tracead.component import Consumer, Factory, Kind, Settings
 from otel_tracead.errors import ArtifactError
 from otel_tracead.processors.tracead.config import TraceadConfig
-from otel_tracead.processors.tracead.model import load
+from otel_tracead.processors.tracead.model import ModelFolders, load
 from otel_tracead.processors.tracead.processor import TraceadProcessor
 
 
 def _build(config: TraceadConfig, settings: Settings, consumer: Consumer | None) -> TraceadProcessor:
     if consumer is None:
         raise TypeError("a processor needs a next consumer")
-    return TraceadProcessor(config, settings, consumer, partial(load, config, settings.base))
+    return TraceadProcessor(config, settings, consumer, ModelFolders(settings.base))
 
 
 def _check(config: TraceadConfig, settings: Settings) -> list[str]:

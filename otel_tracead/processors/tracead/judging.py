@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 from otel_tracead.component import Settings
 from otel_tracead.detection.marking import ERROR, TIMEOUT
@@ -21,6 +21,9 @@ PATIENCE: Final = 30.0
 class Judging:
     """Has batches of traces judged in a thread of its own, one at a time.
 
+    A detector that replaces another is on probation until it has judged a batch: the one before is kept, judges again what
+    the new one cannot, and then takes its place again.
+
     Args:
         detector: who judges.
         rules: what is done with verdicts.
@@ -29,39 +32,54 @@ class Judging:
             traces go on unscored.
 
     Attributes:
-        detector: may be replaced at any time; a batch is judged by one.
+        detector: who judges the next batch; a batch is judged by one.
+        rules: may be replaced at any time.
+        reverted: called with the detector that judges again after another failed its probation, and the error.
     """
 
     def __init__(self, detector: Detector, rules: Rules, settings: Settings, patience: float = PATIENCE) -> None:
         self.detector = detector
-        self._rules = rules
+        self.rules = rules
+        self.reverted: Callable[[Detector, str], None] = lambda _detector, _error: None
+        self._former: Detector | None = None
         self._patience = patience
         self._watchdog: asyncio.Timeout | None = None
-        self._thread: ScoringThread[tuple[Scored, float]] = ScoringThread(f"score {settings.id}")
+        self._thread: ScoringThread[_Outcome] = ScoringThread(f"score {settings.id}")
         self._failures = settings.telemetry.counter(SCORING_FAILURES, settings.id)
         self._duration = settings.telemetry.histogram(SCORING_DURATION, settings.id)
         self._log = LogLimiter(settings.logger)
+
+    def replace(self, detector: Detector) -> None:
+        """Have the next batches judged by *detector*."""
+        if self._former is None:
+            self._former = self.detector
+        self.detector = detector
 
     async def judge(self, traces: Sequence[Trace]) -> Scored:
         """Judge, annotate and pack *traces*."""
         if self._thread.busy:
             return await self._without_verdict(traces, TIMEOUT, "scoring still hangs")
-        detector, rules = self.detector, self._rules
-        future = self._thread.submit(lambda: _timed(detector, traces, rules))
+        detector, former, rules = self.detector, self._former, self.rules
+        future = self._thread.submit(lambda: _judged(detector, former, traces, rules))
         self._watchdog = watchdog = asyncio.timeout(self._patience)
         try:
             async with watchdog:
-                scored, seconds = await future
+                outcome = await future
         except Exception as error:  # noqa: BLE001 (fail open: any)
-            if watchdog.expired():
-                return await self._without_verdict(traces, TIMEOUT, "scoring hangs")
-            return await self._without_verdict(traces, ERROR, repr(error))
+            text = "scoring hangs" if watchdog.expired() else repr(error)
+            if former is not None:
+                self._revert(detector, former, text)
+            return await self._without_verdict(traces, TIMEOUT if watchdog.expired() else ERROR, text)
         finally:
             self._watchdog = None
-        self._duration.observe(seconds)
-        if scored.error is not None:
-            self._note(repr(scored.error))
-        return scored
+        self._duration.observe(outcome.seconds)
+        if outcome.failed is not None and former is not None:
+            self._revert(detector, former, repr(outcome.failed))
+        elif outcome.scored.error is None and self.detector is detector:
+            self._former = None  # and with it its memory
+        if outcome.scored.error is not None:
+            self._note(repr(outcome.scored.error))
+        return outcome.scored
 
     def hurry(self, seconds: float) -> None:
         """Have no more patience than *seconds*, with the batch that is being scored neither."""
@@ -74,16 +92,33 @@ class Judging:
         """Let the thread end."""
         self._thread.close()
 
+    def _revert(self, failed: Detector, former: Detector, error: str) -> None:
+        if self.detector is failed:  # and not a third one by now
+            self.detector, self._former = former, None
+            self.reverted(former, error)
+
     async def _without_verdict(self, traces: Sequence[Trace], reason: str, error: str) -> Scored:
         self._note(error)
-        return await asyncio.to_thread(pass_unscored, traces, reason, self._rules)
+        return await asyncio.to_thread(pass_unscored, traces, reason, self.rules)
 
     def _note(self, error: str) -> None:
         self._failures.add()
         self._log.warning("traces could not be scored and go on unscored", error=error)
 
 
-def _timed(detector: Detector, traces: Sequence[Trace], rules: Rules) -> tuple[Scored, float]:
+class _Outcome(NamedTuple):
+    """What came of a batch, how long it took, and the error of a detector that failed its probation on it."""
+
+    scored: Scored
+    seconds: float
+    failed: Exception | None = None
+
+
+def _judged(detector: Detector, former: Detector | None, traces: Sequence[Trace], rules: Rules) -> _Outcome:
     started = time.perf_counter()
     scored = score(detector, traces, rules)
-    return scored, time.perf_counter() - started
+    if scored.error is not None and former is not None:
+        again = score(former, traces, rules)
+        if again.error is None:
+            return _Outcome(again, time.perf_counter() - started, scored.error)
+    return _Outcome(scored, time.perf_counter() - started)

@@ -8,7 +8,8 @@ and the bound makes `admit` refuse.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -16,14 +17,15 @@ from typing import Any, Final
 from otel_tracead import telemetry
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.delivery import Consignment, Delivery
-from otel_tracead.detection.verdicts import Detector
 from otel_tracead.errors import Backpressure
 from otel_tracead.processors.tracead.config import TraceadConfig
 from otel_tracead.processors.tracead.forwarding import Forwarder
 from otel_tracead.processors.tracead.judging import PATIENCE, Judging
+from otel_tracead.processors.tracead.model import Models
 from otel_tracead.processors.tracead.parcels import Parcel
 from otel_tracead.processors.tracead.recording import Recorder
 from otel_tracead.processors.tracead.scoring import SHOWN_AT_ONCE, Rules, Scored, Tally, pass_invalid, pass_late
+from otel_tracead.processors.tracead.supply import LOOK_SECONDS, ModelSupply
 from otel_tracead.traces.assembler import Assembler, Late
 from otel_tracead.traces.trace import Release, Trace
 from otel_tracead.wire.batch import SpanBatch
@@ -39,11 +41,13 @@ class Bounds:
         pending_spans: released and not yet handed on; over it `admit` refuses.
         batch_spans: how many are scored together, unless one trace alone has more.
         patience: seconds after which a batch goes on without a verdict.
+        look_seconds: between two looks at the model's folder.
     """
 
     pending_spans: int = 200_000
     batch_spans: int = 16_384
     patience: float = PATIENCE
+    look_seconds: float = LOOK_SECONDS
 
 
 class TraceadProcessor:
@@ -53,7 +57,7 @@ class TraceadProcessor:
         config: what the user wrote.
         settings: id, telemetry, logger.
         consumer: who gets the spans.
-        load: makes the detector when the processor starts; may take seconds, runs in a thread.
+        models: where the model comes from.
         bounds: other than the usual ones.
 
     Attributes:
@@ -65,15 +69,15 @@ class TraceadProcessor:
         config: TraceadConfig,
         settings: Settings,
         consumer: Consumer,
-        load: Callable[[], Detector],
+        models: Models,
         bounds: Bounds | None = None,
     ) -> None:
         self.undelivered = 0
         self._config = config
         self._settings = settings
-        self._load = load
         self._bounds = bounds or Bounds()
-        self._rules = Rules(mode=config.annotate, normal_percentage=config.sampling.normal_percentage)
+        self._supply = ModelSupply(config, settings, models, self._bounds.look_seconds)
+        self._rules = _rules(config)
         self._assembler = Assembler(config.release_policy)
         self._forwarder = Forwarder(consumer, settings, self._handed_on)
         self._judging: Judging | None = None
@@ -82,6 +86,7 @@ class TraceadProcessor:
         self._released_spans = 0  # ever; with those of late and invalid spans
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
+        self._timer: asyncio.Task[None]
         self._tasks: list[asyncio.Task[None]] = []
         self._accepting = False
         self._counters: dict[tuple[telemetry.Metric, tuple[str, ...]], telemetry.Counter] = {}
@@ -93,17 +98,37 @@ class TraceadProcessor:
         Raises:
             ArtifactError: there is no such model, or it is refused.
         """
-        detector = await asyncio.to_thread(self._load)
-        model = detector.model
-        self._settings.logger.info(
-            "model loaded", model=model.name, version=model.version, execution_provider=model.execution_provider
-        )
-        self._judging = Judging(detector, self._rules, self._settings, self._bounds.patience)
-        if self._config.record is not None:
-            self._recorder = Recorder(self._settings.base / self._config.record, self._settings)
-        work = (self._release_when_due, partial(self._judge_released, self._judging), self._forwarder.run)
-        self._tasks = [asyncio.create_task(self._watched(one)) for one in work]
+        judging = Judging(await self._supply.first(), self._rules, self._settings, self._bounds.patience)
+        self._judging = judging
+        self._supply.serve(judging)
+        self._recorder = self._recording(self._config)
+        self._timer = self._task(self._release_when_due)
+        work = (partial(self._judge_released, judging), self._forwarder.run, self._supply.watch)
+        self._tasks = [self._task(one) for one in work]
         self._accepting = True
+
+    @asynccontextmanager
+    async def revision(self, config: TraceadConfig, settings: Settings) -> AsyncIterator[None]:
+        """Go on with another configuration; open traces stay open (see `otel_tracead.component.Revisable`).
+
+        Raises:
+            ArtifactError: there is no such model, or it is refused.
+        """
+        del settings  # nothing in it is another
+        follow = await self._supply.prepare(config)
+        yield
+        follow()
+        if config == self._config or self._judging is None:
+            return
+        before, self._config = self._config, config
+        self._rules = self._judging.rules = _rules(config)
+        self._assembler.follow(config.release_policy)
+        self._timer.cancel()
+        self._timer = self._task(self._release_when_due)
+        if config.record != before.record:
+            old, self._recorder = self._recorder, self._recording(config)
+            if old is not None:
+                self._tasks.append(self._task(partial(asyncio.to_thread, old.close)))
 
     def admit(self, spans: int) -> None:
         """Say whether *spans* spans would be taken now.
@@ -151,9 +176,9 @@ class TraceadProcessor:
             self._settings.logger.error(  # noqa: TRY400 (where it happened says nothing)
                 "spans could not be handed on before shutdown_timeout", spans=self.undelivered
             )
-        for task in self._tasks:
+        for task in (self._timer, *self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self._timer, *self._tasks, return_exceptions=True)
         judging.close()
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)
@@ -221,6 +246,12 @@ class TraceadProcessor:
     def _pending(self) -> int:
         return self._released_spans - self._forwarder.finished + self._assembler.waiting_spans
 
+    def _recording(self, config: TraceadConfig) -> Recorder | None:
+        return None if config.record is None else Recorder(self._settings.base / config.record, self._settings)
+
+    def _task(self, work: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
+        return asyncio.create_task(self._watched(work))
+
     async def _watched(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await work()
@@ -250,6 +281,10 @@ class TraceadProcessor:
                     counter = self._settings.telemetry.counter(metric, self._settings.id, *labels)
                     self._counters[row] = counter
                 counter.add(amount)
+
+
+def _rules(config: TraceadConfig) -> Rules:
+    return Rules(mode=config.annotate, normal_percentage=config.sampling.normal_percentage)
 
 
 def _one_delivery(consignment: Consignment) -> Delivery:

@@ -12,7 +12,7 @@ from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.detection.verdicts import TraceVerdict
 from otel_tracead.errors import ArtifactError, Backpressure, PermanentError
 from otel_tracead.processors.tracead.parcels import MAX_SPANS
-from otel_tracead.processors.tracead.processor import Bounds, TraceadProcessor
+from otel_tracead.processors.tracead.processor import Bounds
 from otel_tracead.wire.batch import Envelope, SpanBatch
 
 
@@ -287,14 +287,11 @@ async def test_it_takes_nothing_before_the_start_and_may_be_shut_down_then():
 
 
 async def test_a_model_that_does_not_load_aborts_the_start():
-    def load():
-        raise ArtifactError("no model")
-
     stage = Stage()
-    processor = TraceadProcessor(stage.config, stage.settings, stage.backend, load)
+    stage.models.error = ArtifactError("no model")
     with pytest.raises(ArtifactError):
-        await processor.start()
-    await processor.shutdown()
+        await stage.processor.start()
+    await stage.processor.shutdown()
 
 
 async def test_a_broken_task_is_reported():

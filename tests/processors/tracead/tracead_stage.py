@@ -56,6 +56,35 @@ class FakeDetector:
         return [self.verdicts.get(trace.trace_id, NORMAL) for trace in traces]
 
 
+class FakeModels:
+    """A model folder that a test fills.
+
+    Attributes:
+        detector: what is loaded.
+        error: raised instead.
+        state: the folder's stamp; set it when something is put there.
+        loads: how often something was loaded.
+    """
+
+    def __init__(self, detector: FakeDetector) -> None:
+        self.detector = detector
+        self.error: Exception | None = None
+        self.state: tuple[object, ...] = ("first",)
+        self.loads = 0
+
+    def stamp(self, _config: TraceadConfig) -> tuple[object, ...]:
+        return self.state
+
+    def digest(self, _config: TraceadConfig) -> str:
+        return self.detector.model.digest
+
+    def load(self, _config: TraceadConfig, _current: object = None) -> FakeDetector:
+        self.loads += 1
+        if self.error is not None:
+            raise self.error
+        return self.detector
+
+
 class Backend:
     """Takes what it is given and settles it; or does not.
 
@@ -95,13 +124,14 @@ class Stage:
 
     def __init__(self, bounds: Bounds | None = None, **config: object) -> None:
         self.detector = FakeDetector()
+        self.models = FakeModels(self.detector)
         self.backend = Backend()
         self.failed: list[BaseException] = []
         self.settings = Settings(
             id="tracead", kind=Kind.PROCESSOR, logger=structlog.get_logger(), fail=self.failed.append
         )
         self.config = TraceadConfig.model_validate({"wait_duration": "10ms", "shutdown_timeout": "5s"} | config)
-        self.processor = TraceadProcessor(self.config, self.settings, self.backend, lambda: self.detector, bounds)
+        self.processor = TraceadProcessor(self.config, self.settings, self.backend, self.models, bounds)
         self.deliveries: list[Delivery] = []
 
     async def __aenter__(self) -> Self:
