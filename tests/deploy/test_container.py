@@ -121,3 +121,11 @@ def test_its_probe_tells_ready_from_not(status, healthy):
         server.shutdown()
         thread.join()
     assert (done.returncode == 0) is healthy
+
+
+def test_what_its_build_runs_of_ours_works():
+    commands = [command for name, rest in BUILD if name == "RUN" for command in rest.split(" && ")]
+    (ours,) = (command.split()[1:] for command in commands if command.startswith("otel-tracead "))
+    assert not {word for word in ours if (ROOT / word).exists()} - {*_context()}
+    done = subprocess.run([sys.executable, "-m", "otel_tracead", *ours], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
