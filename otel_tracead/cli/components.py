@@ -36,7 +36,7 @@ def command() -> int:
             if factory is not None:
                 levels = factory.stability if kind is Kind.EXTENSION else {SIGNAL: factory.stability}
                 deprecated = {"deprecated_aliases": list(factory.aliases)} if factory.aliases else {}
-                module = factory.config.__module__.rpartition(".")[0]
+                module = factory.config.__module__.rpartition(".")[0] or factory.config.__module__
                 stability = {"extension": levels} if kind is Kind.EXTENSION else levels
                 listing[kind.value].append({"name": name, "module": module, "stability": stability} | deprecated)
     listing["providers"] = [{"scheme": scheme} for scheme in SCHEMES]

@@ -44,12 +44,15 @@ class Registry:
     ) -> None:
         self._given = {(factory.kind, factory.name): factory for factory in factories}
         self._built_in = built_in
+        self._clashes: dict[str, set[str]] = {}  # exporters that several packages offer
 
     @cached_property
     def _places(self) -> dict[Kind, dict[str, str]]:
         places = {kind: dict(self._built_in.get(kind, {})) for kind in Kind}
         for entry in entry_points(group=EXPORTER_GROUP):
-            places[Kind.EXPORTER].setdefault(entry.name, entry.value)
+            known = places[Kind.EXPORTER].setdefault(entry.name, entry.value)
+            if known != entry.value:
+                self._clashes.setdefault(entry.name, {known}).add(entry.value)
         return places
 
     def names(self, kind: Kind) -> list[str]:
@@ -60,7 +63,7 @@ class Registry:
         """Give the factory of a type or of a deprecated alias, None where there is none.
 
         Raises:
-            ImportError: it is there, but its module cannot be loaded.
+            ImportError: it is there, but its module cannot be loaded, or several packages offer it.
         """
         if name in self.names(kind):
             return self._load(kind, name)
@@ -78,6 +81,10 @@ class Registry:
         if given is not None:
             return given
         module, _, attribute = self._places[kind][name].partition(":")
+        if kind is Kind.EXPORTER and name in self._clashes:
+            raise ImportError(
+                f"several packages offer it: {', '.join(sorted(self._clashes[name]))}; uninstall all but one"
+            )
         try:
             factory = getattr(import_module(module), attribute, None)
         except ImportError:
