@@ -194,11 +194,12 @@ def _write_endpoint(written: _Object, found: Endpoint, message: Any) -> None:
     message.SetInParent()
     message.service_name, message.port = found.service, found.port
     for key in ("ipv4", "ipv6"):
+        text = written.get(key) or ""
         try:
-            address = ip_address(written.get(key) or "")
+            address = ip_address(text)
         except ValueError:
             continue
-        if isinstance(address, IPv6Address):
+        if isinstance(address, IPv6Address) and "." not in text:
             message.ipv6 = address.packed
-        else:
-            message.ipv4 = address.packed
+        else:  # also one that is embedded, as in ::ffff:192.0.2.1
+            message.ipv4 = address.packed[-_IPV4_BYTES:]
