@@ -68,8 +68,18 @@ PositiveSize = Annotated[int, Field(gt=0)]
 FilePath = Annotated[Path, Field(strict=False)]
 """A path as the user wrote it; `Settings.base` is where relative ones start."""
 
-Strings = Annotated[tuple[str, ...], Field(strict=False)]
-"""A list of strings in the YAML, a tuple at run time."""
+
+def _split(value: object) -> object:
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+Strings = Annotated[
+    tuple[str, ...],
+    Field(strict=False),
+    BeforeValidator(_split),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
+"""A list of strings in the YAML, or one string with commas, as the Collector takes it as well; a tuple at run time."""
 
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~\-]+$")]
@@ -116,9 +126,32 @@ class NotHere:
         """Read nothing but nothing."""
         return core_schema.no_info_after_validator_function(self._nothing, handler(source))
 
+    def __get_pydantic_json_schema__(
+        self, _schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Say that nothing may stand here."""
+        return {"const": None, "description": f"Not in otel-tracead: {self.reason}."}
+
     def _nothing(self, value: object) -> None:
         if value:
             raise PydanticCustomError("not_here", "not in otel-tracead: {reason}", {"reason": self.reason})
+
+
+class AnyCase:
+    """Marks a choice of words whose case does not count."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Read the word in lower case."""
+        return core_schema.no_info_before_validator_function(
+            lambda value: value.lower() if isinstance(value, str) else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Give the usual three ways to write each word."""
+        words = handler(schema)
+        return {**words, "enum": [way for word in words["enum"] for way in (word, word.capitalize(), word.upper())]}
 
 
 class Secret:
@@ -179,7 +212,9 @@ class Secret:
 
 
 def _as_map(value: object) -> object:
-    """Read a list of names and values, as the Collector takes it as well, as a map."""
+    """Read a list of names and values, as the Collector takes it as well, as a map; null is an empty text in it."""
+    if isinstance(value, dict):
+        return {name: "" if text is None else text for name, text in value.items()}
     if not isinstance(value, list):
         return value
     pairs: dict[object, object] = {}
@@ -192,11 +227,34 @@ def _as_map(value: object) -> object:
     return pairs
 
 
-MapOrList: Final = BeforeValidator(_as_map)
-"""What reads a map also from a list of `{name: ..., value: ...}`."""
+class _MapOrList:
+    """Marks a map of texts that may also be written as a list of `{name: ..., value: ...}`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Read the list as a map."""
+        return core_schema.no_info_before_validator_function(_as_map, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, _schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Give both ways."""
+        pair = {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "value": {"type": "string"}},
+            "required": ["name", "value"],
+            "additionalProperties": False,
+        }
+        as_map = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
+        return {"anyOf": [as_map, {"type": "array", "items": pair}]}
+
+
+MapOrList: Final = _MapOrList()
 
 Headers = Annotated[dict[HeaderName, Secret], MapOrList]
-"""HTTP headers."""
+"""HTTP headers: a map, or a list of `{name: ..., value: ...}`."""
+
+Metadata = Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")], Secret], MapOrList]
+"""Metadata of gRPC, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +317,7 @@ class Endpoint:
 
 __all__: Sequence[str] = (
     "REDACTED",
+    "AnyCase",
     "Authenticator",
     "Duration",
     "Endpoint",
@@ -267,6 +326,7 @@ __all__: Sequence[str] = (
     "HeaderName",
     "Headers",
     "MapOrList",
+    "Metadata",
     "NotHere",
     "PositiveDuration",
     "PositiveSize",

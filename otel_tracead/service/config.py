@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from otel_tracead.component import ComponentConfig, Factory, Kind, Settings
-from otel_tracead.config_types import Strings
 from otel_tracead.errors import ConfigError
 from otel_tracead.service.expansion import Path as Place
 from otel_tracead.service.expansion import dotted, plain
@@ -22,16 +23,19 @@ _SECTIONS: Final = ("receivers", "processors", "exporters", _CONNECTORS, "extens
 _SERVICE_KEYS: Final = ("extensions", "pipelines", "telemetry")
 
 
+_Ids = Annotated[tuple[str, ...], Field(strict=False)]
+
+
 class PipelineConfig(ComponentConfig):
     """One pipeline: ids of components, processors in the order in which they work."""
 
-    receivers: Strings = ()
-    processors: Strings = ()
-    exporters: Strings = ()
+    receivers: _Ids = ()
+    processors: _Ids = ()
+    exporters: _Ids = ()
 
 
 class _ExtensionList(ComponentConfig):
-    extensions: Strings = ()
+    extensions: _Ids = ()
 
 
 @dataclass(frozen=True, slots=True)

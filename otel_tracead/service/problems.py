@@ -94,7 +94,11 @@ def _message(problem: ErrorDetails) -> str:
         return "must be specified"
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         message = "must be a map"
-    message = message.replace("Input should be", "must be").removeprefix("Value error, ")
+    if kind == "tuple_type":
+        message = "must be a list"
+    message = (
+        message.replace("Input should be", "must be").replace("String should", "must").removeprefix("Value error, ")
+    )
     if kind.endswith("_type"):
         return f"{message}, not {_YAML_TYPES.get(type(problem['input']), 'this')}"
     return message

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from otel_tracead.component import ComponentConfig
 from otel_tracead.config_types import (
+    AnyCase,
     Endpoint,
     NotHere,
     PositiveDuration,
@@ -30,8 +31,6 @@ def _true(value: bool) -> bool:
 
 Always = Annotated[bool, AfterValidator(_true)]
 """A switch that cannot be switched off."""
-
-AnyCase: Final = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 
 class PrometheusConfig(ComponentConfig):
@@ -109,7 +108,7 @@ class MetricsConfig(ComponentConfig):
         readers: one listener each.
     """
 
-    level: Annotated[Literal["none", "basic", "normal", "detailed"], AnyCase] = "normal"
+    level: Annotated[Literal["none", "basic", "normal", "detailed"], AnyCase()] = "normal"
     address: Endpoint | None = Field(default=None, description="deprecated: write `readers`.")
     readers: tuple[ReaderConfig, ...] = Field(default_factory=_default_readers, strict=False)
     views: Annotated[Any, NotHere("metrics are as docs/metrics.md lists them; whoever reads them can drop some")] = None
@@ -158,7 +157,7 @@ class LogsConfig(ComponentConfig):
         sampling: what holds repeats back.
     """
 
-    level: Annotated[Literal["debug", "info", "warn", "error"], AnyCase] = "info"
+    level: Annotated[Literal["debug", "info", "warn", "error"], AnyCase()] = "info"
     encoding: Literal["console", "json"] = "console"
     output_paths: Strings = ("stderr",)
     initial_fields: dict[str, Any] = Field(default_factory=dict)

@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_tracead_exporters.file import FACTORY, FileConfig
 from otel_tracead_exporters.file.config import RotationConfig
 from otel_tracead_exporters.file.rotating import RotatingFile
+from otel_tracead_exporters.file.sender import FileSender
 from pydantic import ValidationError
 
 from otel_tracead.component import Kind, Settings
@@ -161,12 +162,23 @@ async def test_a_pipe_works_too(tmp_path: Path) -> None:
         {},
         {"path": ""},
         {"path": "a", "timeout": "1s"},
-        {"path": "a", "group_by": {}},
+        {"path": "a", "group_by": {"enabled": True}},
         {"path": "a", "append": True, "rotation": {}},
         {"path": "a", "format": "xml"},
-        {"path": "a", "rotation": {"max_megabytes": 0}},
+        {"path": "a", "rotation": {"max_megabytes": -1}},
     ],
 )
 def test_what_is_wrong_is_refused(written: dict) -> None:
     with pytest.raises(ValidationError):
         FileConfig.model_validate(written)
+
+
+async def test_folders_are_made_where_that_is_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "traces.jsonl"
+    with pytest.raises(OSError, match="cannot write to"):
+        await FileSender(FileConfig(path=path)).start()
+    sender = FileSender(FileConfig(path=path, create_directory=True, directory_permissions="0700"))
+    await sender.start()
+    await sender.shutdown()
+    assert path.exists()
+    assert [folder.stat().st_mode & 0o777 for folder in path.parents][:2] == [0o700, 0o700]

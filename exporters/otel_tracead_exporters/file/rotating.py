@@ -52,7 +52,7 @@ class RotatingFile:
         """
         if self._file < 0:
             self._open(append=True)
-        if self._rotation is not None and 0 < self._size > self._rotation.max_megabytes * _MEGABYTE - len(message):
+        if self._rotation is not None and 0 < self._size > self._rotation.megabytes * _MEGABYTE - len(message):
             self._rotate(self._rotation)
         written = 0
         try:

@@ -21,6 +21,7 @@ class FileSender:
 
     def __init__(self, config: FileConfig) -> None:
         self._path = config.path
+        self._folder_mode = int(config.directory_permissions, 8) if config.create_directory else None
         self._file = RotatingFile(config.path, append=config.append, rotation=config.rotation)
         self._message = _encoder(config)
         self._thread: ThreadPoolExecutor | None = None
@@ -33,7 +34,7 @@ class FileSender:
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="file-exporter")
         try:
-            await asyncio.get_running_loop().run_in_executor(thread, self._file.open)
+            await asyncio.get_running_loop().run_in_executor(thread, self._open)
         except OSError as error:
             thread.shutdown()
             raise OSError(error.errno, f"cannot write to {self._path}: {error.strerror}") from error
@@ -56,6 +57,13 @@ class FileSender:
             await asyncio.get_running_loop().run_in_executor(thread, self._file.close)
             thread.shutdown()
 
+    def _open(self) -> None:
+        if self._folder_mode is not None:
+            missing = [folder for folder in self._path.parents if not folder.exists()]
+            for folder in reversed(missing):
+                folder.mkdir(self._folder_mode, exist_ok=True)
+        self._file.open()
+
     def _write(self, batch: SpanBatch) -> None:
         message = self._message(batch)
         try:
@@ -67,7 +75,7 @@ class FileSender:
 def _encoder(config: FileConfig) -> Callable[[SpanBatch], bytes]:
     encode = otlp_json.encode_request if config.format == "json" else otlp.encode_request
     if config.compression == "zstd":
-        compress = zstandard.ZstdCompressor().compress
+        compress = zstandard.ZstdCompressor(level=config.compression_params.level or 3).compress
         return lambda batch: _with_length(compress(encode(batch)))
     if config.format == "proto":
         return lambda batch: _with_length(encode(batch))

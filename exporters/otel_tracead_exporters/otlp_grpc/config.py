@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from otel_tracead.auth import AuthConfig
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import MapOrList, NotHere, PositiveDuration, Secret, Size, WithoutEffect
+from otel_tracead.config_types import Metadata, NotHere, PositiveDuration, Size, WithoutEffect
 from otel_tracead.exporting import ExporterConfig
 from otel_tracead.tls import GrpcClientTls
 
@@ -49,9 +49,7 @@ class OtlpGrpcConfig(ExporterConfig):
 
     endpoint: str
     compression: Literal["gzip", "deflate", "none", ""] = "gzip"
-    headers: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")], Secret], MapOrList] = Field(
-        default_factory=dict
-    )
+    headers: Metadata = Field(default_factory=dict)
     auth: AuthConfig | None = None
     keepalive: KeepaliveClient | None = None
     tls: GrpcClientTls = GrpcClientTls()

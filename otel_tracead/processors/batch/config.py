@@ -1,9 +1,11 @@
 """What a user may write for `batch`."""
 
+from typing import Annotated, Any
+
 from pydantic import model_validator
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, Size
+from otel_tracead.config_types import Duration, NotHere, Size, WithoutEffect
 
 
 class BatchConfig(ComponentConfig):
@@ -18,6 +20,10 @@ class BatchConfig(ComponentConfig):
     send_batch_size: Size = 8192
     timeout: Duration = 0.2
     send_batch_max_size: Size = 0
+    metadata_keys: Annotated[
+        Any, NotHere("the metadata of requests ends at the receiver; make a pipeline for each of them instead")
+    ] = None
+    metadata_cardinality_limit: Annotated[Size | None, WithoutEffect("metadata_keys is not here")] = None
 
     @model_validator(mode="after")
     def _max_at_least_size(self) -> "BatchConfig":

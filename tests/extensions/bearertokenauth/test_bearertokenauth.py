@@ -32,7 +32,7 @@ def takes(extension: BearerTokenAuth, value: str | None, header: str = "authoriz
         extension.authenticate({} if value is None else {header: [value]})
     except Unauthenticated as error:
         refusal = str(error)
-    assert value is None or value.split()[-1] not in refusal
+    assert not value or value.split()[-1] not in refusal
     return not refusal
 
 
@@ -54,7 +54,6 @@ def test_only_the_whole_value_is_taken() -> None:
         "Bearer secrets",
         "Basic secret",
         "Bearer \udcff",
-        "",
     ):
         assert not takes(extension, wrong), wrong
 
