@@ -18,7 +18,7 @@ from otel_tracead.tls import ClientTls
 Properties = dict[str, Any]
 """librdkafka's configuration: properties and callbacks by name."""
 
-Encoding = Literal["otlp_proto", "otlp_json", "zipkin_json"]
+Encoding = Literal["otlp_proto", "otlp_json", "zipkin_json", "zipkin_proto"]
 """How spans stand in a record."""
 
 _OPENSSL: Final = NotHere("librdkafka leaves that to its OpenSSL: 1.2 and newer")

@@ -12,6 +12,7 @@ DECODERS: Final[Mapping[Encoding, Callable[[bytes, Envelopes], SpanBatch]]] = {
     "otlp_proto": otlp.decode_request,
     "otlp_json": otlp_json.decode_request,
     "zipkin_json": zipkin.decode_spans,
+    "zipkin_proto": zipkin.decode_protobuf,
 }
 """Each raises `InvalidRequest` for a value that is not what it says."""
 
@@ -19,4 +20,5 @@ ENCODERS: Final[Mapping[Encoding, Callable[[SpanBatch], bytes]]] = {
     "otlp_proto": otlp.encode_request,
     "otlp_json": otlp_json.encode_request,
     "zipkin_json": zipkin.encode_spans,
+    "zipkin_proto": zipkin.encode_protobuf,
 }

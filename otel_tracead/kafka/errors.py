@@ -65,14 +65,11 @@ MEANINGS: Final[Mapping[str, type[PipelineError]]] = {
     "_PURGE_INFLIGHT": RetryableError,
     "_UNKNOWN_TOPIC": RetryableError,
     "_UNKNOWN_PARTITION": RetryableError,
-    "_LEADER_EPOCH_STALE": RetryableError,
     "_FATAL": RetryableError,  # the producer is at its end; the sender makes another
     "_FENCED": RetryableError,
 }
 
-_BY_CODE: Final = {
-    getattr(KafkaError, name): meaning for name, meaning in MEANINGS.items() if hasattr(KafkaError, name)
-}
+_BY_CODE: Final = {getattr(KafkaError, name): kind for name, kind in MEANINGS.items()}
 
 
 def meaning(error: KafkaError | KafkaException) -> PipelineError:

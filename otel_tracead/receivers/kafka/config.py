@@ -298,8 +298,8 @@ class KafkaReceiverConfig(KafkaClientConfig):
 
 
 def _known_encoding(encoding: object) -> object:
-    if isinstance(encoding, str) and encoding.startswith(("jaeger_", "zipkin_thrift", "zipkin_proto")):
-        raise ValueError(f'encoding "{encoding}" is not in otel-tracead: otlp_proto, otlp_json and zipkin_json are')
+    if isinstance(encoding, str) and encoding.startswith(("jaeger_", "zipkin_thrift")):
+        raise ValueError(f'encoding "{encoding}" is not in otel-tracead: otlp_proto, otlp_json, zipkin_json and zipkin_proto are')
     return encoding
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from typing import Any
+from typing import Any, Self
 
 import confluent_kafka
 import structlog
@@ -115,7 +115,7 @@ class Rig:
         self.settings = Settings(id="kafka/1", kind=Kind.RECEIVER, logger=logger, fail=self.failed.append)
         self.receiver: Any = FACTORY.build(KafkaReceiverConfig.model_validate(body), self.settings, self.consumer)
 
-    async def __aenter__(self) -> "Rig":
+    async def __aenter__(self) -> Self:
         await self.receiver.start()
         return self
 

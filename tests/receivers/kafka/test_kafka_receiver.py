@@ -202,10 +202,10 @@ async def test_all_strategies(kafka):
             await first.until_spans(1)
             await first.until_committed(1, partition=1)
             async with Rig(topic, group_rebalance_strategies=[strategy]) as second:
-                await until(lambda: len(first.partitions) == len(second.partitions) == 1)  # noqa: B023
+                await until(lambda: len(first.partitions) == len(second.partitions) == 1)
                 topic.put(body(2), partition=0)
                 topic.put(body(3), partition=1)
-                await until(lambda: len(first.consumer.spans) + len(second.consumer.spans) == 3)  # noqa: B023
+                await until(lambda: len(first.consumer.spans) + len(second.consumer.spans) == 3)
 
 
 async def test_a_group_that_begins_at_the_end_misses_nothing_from_then_on(topic):

@@ -1,8 +1,7 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-import pytest
 
 from otel_tracead.delivery import Delivery
 from otel_tracead.receivers.kafka.ledger import Ledger, Position
