@@ -63,7 +63,15 @@ class Broker(Process):
         properties = folder / "server.properties"
         properties.write_text("\n".join([*_properties(folder, *self.ports, partitions), *more, ""]))
         java = [*_JAVA, "-cp", f"{install()}/*"]
-        format_ = ["format", "--standalone", "--ignore-formatted", "--cluster-id", _CLUSTER, "--config", str(properties)]
+        format_ = [
+            "format",
+            "--standalone",
+            "--ignore-formatted",
+            "--cluster-id",
+            _CLUSTER,
+            "--config",
+            str(properties),
+        ]
         subprocess.run([*java, "kafka.tools.StorageTool", *format_], check=True, capture_output=True)
         super().__init__(
             [*java, "kafka.Kafka", properties],
