@@ -177,6 +177,7 @@ class GrpcServerTls(_Tls):
     Attributes:
         client_ca_file: clients must show a certificate of these authorities (mTLS).
         client_ca_file_reload: read it again with every connection.
+        min_version: the oldest protocol spoken; 1.2 is what there is.
         reload_interval: our certificate and key are read again when a connection comes so long after the last time.
     """
 
@@ -259,6 +260,7 @@ class GrpcClientTls(_Tls):
 
     Attributes:
         insecure: speak plain text.
+        min_version: the oldest protocol spoken; 1.2 is what there is.
         server_name_override: the name that the server's certificate must have, instead of the endpoint's.
     """
 

@@ -4,27 +4,29 @@ They stand between `<!-- reference: NAME -->` and `<!-- end -->`; a test compare
 """
 
 import ast
+import dataclasses
 import re
 import sys
-import types
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from otel_tracead import telemetry
 from otel_tracead.component import Kind
+from otel_tracead.config_types import NotHere, WithoutEffect
 from otel_tracead.exporting import QueueConfig, RetryConfig
 from otel_tracead.service.registry import BUILT_IN, Registry
 from otel_tracead.service.telemetry_config import TelemetryConfig
-from otel_tracead.tls import ClientTls, ServerTls
+from otel_tracead.tls import ClientTls, GrpcClientTls, GrpcServerTls, ServerTls
 from otel_tracead.training.architecture import Architecture
 from otel_tracead.training.paper.settings import PaperConfig
 from otel_tracead.training.recipe import Recipe
 from otel_tracead.training.settings import ModelSection, TrainConfig, TrainingSection
+from tools import schema
+from tools.fields import alternatives, fields, is_marked
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = (ROOT / "docs/configuration.md", ROOT / "docs/metrics.md", ROOT / "docs/architecture.md")
@@ -35,6 +37,8 @@ SHARED: Final[dict[type[BaseModel], str]] = {
     QueueConfig: "sending_queue",
     ServerTls: "tls of a listener",
     ClientTls: "tls of a connection",
+    GrpcServerTls: "tls of a gRPC listener",
+    GrpcClientTls: "tls of a gRPC connection",
 }
 """Sections that several components have: described once, named where they stand."""
 
@@ -42,9 +46,10 @@ PRESET: Final = {ModelSection: Architecture, TrainingSection: Recipe}
 """What a key without a default of its own falls back to."""
 
 PAPER: Final = "train --preset paper"
+REFUSED: Final = "keys of the Collector that are not here"
+WITHOUT_EFFECT: Final = "keys of the Collector without effect"
 _LONGEST: Final = 60
 _BLOCK: Final = re.compile(r"(<!-- reference: (?P<name>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def rewritten(text: str) -> str:
@@ -58,9 +63,22 @@ def rewritten(text: str) -> str:
 
 def names() -> list[str]:
     """Give the names of all blocks that the documents must have."""
+    return [
+        *_components(),
+        *SHARED.values(),
+        "service::telemetry",
+        "train",
+        PAPER,
+        REFUSED,
+        WITHOUT_EFFECT,
+        "metrics",
+        "modules",
+    ]
+
+
+def _components() -> list[str]:
     kinds = {kind: {*Registry().names(kind)} if kind is Kind.EXPORTER else {*BUILT_IN[kind]} for kind in Kind}
-    components = [f"{kind.singular} {name}" for kind, found in kinds.items() for name in sorted(found)]
-    return [*components, *SHARED.values(), "service::telemetry", "train", PAPER, "metrics", "modules"]
+    return [f"{kind.singular} {name}" for kind, found in kinds.items() for name in sorted(found)]
 
 
 def _block(name: str) -> str:
@@ -68,6 +86,8 @@ def _block(name: str) -> str:
         return _table(("metric", "kind", "labels", "what"), _metrics())
     if name == "modules":
         return _table(("module", "its one reason"), _modules())
+    if name in {REFUSED, WITHOUT_EFFECT}:
+        return _table(("key", "of", "why"), _marked(NotHere if name == REFUSED else WithoutEffect))
     return _table(("key", "default", "meaning"), _keys(_model(name)))
 
 
@@ -95,54 +115,40 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
 
 
-def _keys(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str, str]]:
-    meanings = _meanings(model)
-    own = [name for name in model.model_fields if name in model.__annotations__]
-    for name in dict.fromkeys((*own, *model.model_fields)):
-        info = model.model_fields[name]
-        key = f"{path}{info.alias or name}"
-        section = _section(info.annotation)
-        meaning = meanings[name] if info.description is None else info.description
-        meaning = f"{meaning[:1].upper()}{meaning[1:]}{_choices(info.annotation, meaning)}"
+def _keys(model: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
+    for field in fields(model, closed=frozenset(SHARED)):
+        hidden = field.section is not None and is_marked(field.section)
+        if hidden or field.mark(NotHere) or field.mark(WithoutEffect):
+            continue
+        info, section = field.info, field.section
+        meaning = f"{field.meaning}{_choices(info.annotation, field.meaning)}"
         shared = SHARED.get(section) if section is not None else None
         if shared is not None:
-            meaning += f" See [{shared}](#{shared.replace(' ', '-')})."
-        preset = {one.name: one.default for one in fields(PRESET[model])} if model in PRESET else {}
-        default = f"`{preset[name]}`" if name in preset and info.default is None else _default(info, section)
-        yield f"`{key}`", default, meaning
-        if section is not None and shared is None:
-            yield from _keys(section, f"{key}::")
+            meaning += f" See [{shared}](#{shared.lower().replace(' ', '-')})."
+        preset = (
+            {one.name: one.default for one in dataclasses.fields(PRESET[field.model])} if field.model in PRESET else {}
+        )
+        default = (
+            f"`{preset[field.name]}`" if field.name in preset and info.default is None else _default(info, section)
+        )
+        yield f"`{field.key}`", default, meaning
 
 
-def _meanings(model: type[BaseModel]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for base in reversed(model.__mro__):
-        _, _, attributes = (base.__dict__.get("__doc__") or "").partition("Attributes:\n")
-        lines = (re.sub(r"^ {4}", "", line) for line in attributes.splitlines())
-        found |= {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall("\n".join(lines))}
-    return found
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """Walk over the alternatives of an annotation, without what is annotated to them."""
-    if get_origin(annotation) is Annotated:
-        yield from _parts(get_args(annotation)[0])
-    elif get_origin(annotation) in (Union, types.UnionType):
-        for choice in get_args(annotation):
-            yield from _parts(choice)
-    elif get_origin(annotation) is tuple:
-        yield from _parts(get_args(annotation)[0])
-    else:
-        yield annotation
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    return next((part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)), None)
+def _marked(kind: type[NotHere | WithoutEffect]) -> Iterator[tuple[str, str, str]]:
+    """List marked keys by their reason; sections that several components have stand for themselves."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in (*_components(), *SHARED.values(), "service::telemetry"):
+        for field in fields(_model(name), closed=frozenset(SHARED)):
+            mark = field.mark(kind)
+            if mark is not None:
+                found.setdefault((field.key, mark.reason), []).append(name)
+    for (key, reason), places in found.items():
+        yield f"`{key}`", ", ".join(places), reason
 
 
 def _choices(annotation: Any, said: str) -> str:
     words: list[str] = []
-    for part in _parts(annotation):
+    for part in alternatives(annotation):
         if get_origin(part) is Literal:
             words += [str(word) for word in get_args(part) if isinstance(word, str) and word]
         elif isinstance(part, type) and issubclass(part, str) and part is not str:
@@ -199,6 +205,9 @@ def main() -> None:
         if after != before:
             path.write_text(after, encoding="utf-8")
             sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+    if schema.PATH.read_text(encoding="utf-8") != schema.text():
+        schema.PATH.write_text(schema.text(), encoding="utf-8")
+        sys.stdout.write(f"{schema.PATH.relative_to(ROOT)}\n")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,13 @@ _Ids = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class PipelineConfig(ComponentConfig):
-    """One pipeline: ids of components, processors in the order in which they work."""
+    """One pipeline: ids of components.
+
+    Attributes:
+        receivers: where spans come from.
+        processors: what is done with them, in this order.
+        exporters: where they go; each gets all of them.
+    """
 
     receivers: _Ids = ()
     processors: _Ids = ()

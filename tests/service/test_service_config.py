@@ -61,8 +61,10 @@ def test_all_problems_come_at_once_with_their_paths() -> None:
             },
         }
     ) == [
-        "configuration: has invalid keys: conectors"
-        " (valid keys: [receivers processors exporters connectors extensions service])",
+        (
+            "configuration: has invalid keys: conectors"
+            " (valid keys: [receivers processors exporters connectors extensions service])"
+        ),
         'connectors: unknown type: "spanmetrics" for id: "spanmetrics/x" (valid values: [])',
         'receivers::in::wait: time: missing unit in duration "5"',
         "receivers::in: has invalid keys: szie (did you mean size?)",

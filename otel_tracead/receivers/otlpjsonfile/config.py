@@ -45,6 +45,7 @@ class OtlpJsonFileConfig(ComponentConfig):
             exceed.
         max_concurrent_files: kept open at a time; more are read in turns.
         force_flush_period: a last line without its line end is taken when it has not grown for so long and is whole.
+        encoding: of the files; UTF-8 is what there is.
         compression: of the files: none, `gzip`, or `auto` for those whose name ends in `.gz`.
     """
 
