@@ -11,10 +11,11 @@ OURS = "otel_tracead."
 
 # From the ground up: a module imports what stands in lines above its own, or its own package.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_version", "daemon", "errors", "duration", "fingerprint", "log_limit", "process", "telemetry"),
+    ("_version", "daemon", "errors", "duration", "fingerprint", "log_limit", "moment", "process", "telemetry"),
     ("wire",),
     ("delivery", "status"),
     ("traces",),
+    ("trace_stores",),
     ("artifact",),
     # These know traces only; the detector's own check tries itself with injections, and training makes sequence models.
     ("evaluation.injections", "evaluation.sequence_models"),

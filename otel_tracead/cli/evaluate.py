@@ -55,5 +55,7 @@ def command(inputs: tuple[str, ...], output: Path, fast: bool, seeds: int) -> No
 
 def _arguments(inputs: tuple[str, ...], output: Path, fast: bool, seeds: int) -> list[str]:
     """Give the command's arguments as one would write them."""
-    given = [part for path in inputs for part in ("--input", path)]
+    from otel_tracead.trace_stores.address import is_address, redacted
+
+    given = [part for path in inputs for part in ("--input", redacted(path) if is_address(path) else path)]
     return ["evaluate", *given, "--output", str(output), *(["--fast"] if fast else []), "--seeds", str(seeds)]

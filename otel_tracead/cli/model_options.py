@@ -1,5 +1,6 @@
 """The options of the commands that read traces or a model artifact, and what they mean."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def input_option(which: str = "", *, required: bool = True, name: str = "--input
         multiple=True,
         required=required,
         metavar="PATH",
-        help=f"Trace file, folder or glob{which}. Repeats.",
+        help=f"Trace file, folder, glob or running backend{which} (docs/trace-files.md). Repeats.",
     )
 
 
@@ -69,12 +70,27 @@ def format_option(page: str = "") -> _Option:
 
 
 def sources(inputs: tuple[str, ...]) -> "list[Source]":
-    """Find what `--input` means.
+    """Find what `--input` means: trace files, and running backends behind them. Nothing is asked of those yet.
 
     Raises:
         InputError: a path means no file.
+        click.UsageError: an address is wrong.
     """
+    from otel_tracead.trace_stores.address import is_address, parse_address, redacted
     from otel_tracead.traces.reading import TraceFile
     from otel_tracead.wire.files import expand
 
-    return [TraceFile(path) for path in expand(inputs)]
+    now = time.time_ns()
+    addresses = []
+    for text in dict.fromkeys(inputs):
+        if is_address(text):
+            try:
+                addresses.append(parse_address(text, now))
+            except ValueError as error:
+                raise click.UsageError(f"{redacted(text)}: {error}") from error
+    files: list[Source] = [TraceFile(path) for path in expand(text for text in inputs if not is_address(text))]
+    if not addresses:
+        return files
+    from otel_tracead.trace_stores.store import TraceStore
+
+    return [*files, *map(TraceStore, addresses)]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from otel_tracead.cli.model_options import format_option, input_option, model_option, sources
-from otel_tracead.cli.time_window import Moment, TimeWindow, parse_moment
+from otel_tracead.cli.time_window import TimeWindow
+from otel_tracead.moment import Moment, parse_moment
 
 if TYPE_CHECKING:  # heavy, and `--help` needs none of it
     from otel_tracead.artifact.folder import Artifact

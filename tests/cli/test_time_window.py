@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tracead.cli.time_window import Moment, TimeWindow, parse_moment
+from otel_tracead.cli.time_window import TimeWindow
+from otel_tracead.moment import Moment, parse_moment
 from otel_tracead.reports.ranking import format_time
 
 SECOND = 10**9

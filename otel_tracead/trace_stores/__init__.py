@@ -1,0 +1,1 @@
+"""Running backends as sources of traces: what `jaeger+http://…` and `zipkin+http://…` mean."""
