@@ -20,6 +20,7 @@ from otel_tracead.receivers.listening import bind, warn_if_open
 _READ_BUFFER: Final = 1 << 18
 _LONGEST_IDLE: Final = 3600.0
 _PAUSE: Final = 0.05
+_HANDSHAKE: Final = 1.0
 LINGER: Final = 10.0
 """Seconds that idle connections to a listener which has a successor are kept: SDKs send every 5 s."""
 
@@ -104,10 +105,13 @@ class HttpListener:
 
         A connection that is just closed while a client sends on it costs a request of one that does not try again.
         """
-        runner, self._socket = self._runner, None
-        if runner is None or runner.server is None:
+        runner, listening, self._socket = self._runner, self._socket, None
+        if runner is None or listening is None or runner.server is None:
             return
         self._retiring = True
+        # Accept no more, but let asyncio finish what it has accepted: it drops such connections when a server closes.
+        asyncio.get_running_loop().remove_reader(listening)
+        await asyncio.sleep(_HANDSHAKE)
         for site in runner.sites:
             await site.stop()
         until = time.monotonic() + LINGER

@@ -7,7 +7,17 @@ import pytest
 
 from tests.peers.independent import GrpcSink
 from tests.peers.stage import Stage, otlp_to
-from tests.reload.steady import Changing, GrpcSender, HttpSender, Load, Sender, assert_nothing_lost, otlp, zipkin
+from tests.reload.steady import (
+    Changing,
+    GrpcSender,
+    HttpSender,
+    Load,
+    Sender,
+    assert_nothing_lost,
+    assert_taken_once,
+    otlp,
+    zipkin,
+)
 from tests.tiny_model import learned, shop_traces, write_artifact
 
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
@@ -68,3 +78,19 @@ def test_nothing_is_refused_lost_or_judged_half(tmp_path: Path, model: Path) -> 
         assert load.failures == {}
         assert len(load.accepted) > 500
         assert_nothing_lost(load, sink.requests)
+
+
+def test_a_changed_grpc_listener_refuses_at_most_what_comes_in_that_moment(tmp_path: Path, model: Path) -> None:
+    """What a user is told in docs/reload.md: CANCELLED or UNAVAILABLE, both to be tried again; nothing taken is lost."""
+    with GrpcSink() as sink, Stage(tmp_path, otlp_to(sink.target), tracead(model)) as stage:
+        changing = Changing(stage, tmp_path)
+        several = {f"grpc {number}": GrpcSender(stage.grpc) for number in range(3)}
+        http: Sender = HttpSender(stage.http, "/v1/traces", otlp, PROTOBUF, keep=True)
+        with Load({**several, "http": http}, gap=0.3) as load:
+            for streams in (100, 101, 102):
+                changing.reload({"receivers": {"otlp": {"protocols": {"grpc": {"max_concurrent_streams": streams}}}}})
+        stage.drain()
+        assert {failure.split(": ")[1] for failure in load.failures} <= {"CANCELLED", "UNAVAILABLE"}
+        assert load.failures.total() < 20
+        assert not [failure for failure in load.failures if failure.startswith("http")]
+        assert_taken_once(load, sink.requests)
