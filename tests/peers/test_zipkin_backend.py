@@ -62,6 +62,26 @@ def test_spans_of_a_zipkin_tracer_reach_zipkin_unharmed(
     assert _comparable(span for span in kept if span["traceId"] in ours) == _comparable(spans)
 
 
+def test_more_than_zipkin_takes_in_one_request_comes_in_several(
+    zipkin: Zipkin, start_stage: StartStage, shop: list[bytes]
+) -> None:
+    whole = ExportTraceServiceRequest()
+    for name in ("large", "larger", "largest"):
+        for request in _other_traces(shop, name):
+            whole.resource_spans.extend(request.resource_spans)
+    spans = to_zipkin([whole])
+    assert len(json.dumps(spans)) > 11 * 2**20  # the limit is 10 MiB, and is answered with 500 and "413 ..."
+    stage = start_stage({"zipkin": {"endpoint": f"{zipkin.url}/api/v2/spans", "timeout": "60s"}})
+    send_grpc(stage.grpc, [whole.SerializeToString()])
+    stage.drain()
+
+    ours = {span["traceId"] for span in spans}
+    kept = [span for trace in zipkin.search(_EVERYTHING) for span in trace if span["traceId"] in ours]
+    assert sorted((span["traceId"], span["id"]) for span in kept) == sorted(
+        (span["traceId"], span["id"]) for span in spans
+    )
+
+
 def _other_traces(bodies: list[bytes], name: str) -> list[ExportTraceServiceRequest]:
     """The same spans under trace ids that belong to *name*: the tests share one Zipkin."""
     requests = parse(bodies)
