@@ -25,7 +25,10 @@ def command() -> int:
         }
     }
     broken: list[str] = []
-    for kind in (Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER, Kind.EXTENSION):
+    for kind in (Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER, None, Kind.EXTENSION):
+        if kind is None:
+            listing["connectors"] = []
+            continue
         listing[kind.value] = []
         for name in registry.names(kind):
             try:
@@ -34,13 +37,27 @@ def command() -> int:
                 broken.append(f'Error: {kind.singular} "{name}" cannot be loaded: {error}')
                 continue
             if factory is not None:
-                levels = factory.stability if kind is Kind.EXTENSION else {SIGNAL: factory.stability}
+                signal = "extension" if kind is Kind.EXTENSION else SIGNAL
                 deprecated = {"deprecated_aliases": list(factory.aliases)} if factory.aliases else {}
-                module = factory.config.__module__.rpartition(".")[0] or factory.config.__module__
-                stability = {"extension": levels} if kind is Kind.EXTENSION else levels
-                listing[kind.value].append({"name": name, "module": module, "stability": stability} | deprecated)
-    listing["providers"] = [{"scheme": scheme} for scheme in SCHEMES]
-    click.echo(yaml.safe_dump(listing, sort_keys=False), nl=False)
+                module = f"{factory.config.__module__.rpartition('.')[0]} {_version(factory.config.__module__)}"
+                entry = {"name": name, "module": module, "stability": {signal: factory.stability.capitalize()}}
+                listing[kind.value].append(entry | deprecated)
+    providers = f"otel_tracead.service.uris v{__version__}"
+    listing["providers"] = [{"scheme": scheme, "module": providers} for scheme in SCHEMES]
+    click.echo(yaml.safe_dump(listing, sort_keys=False, indent=4), nl=False)
     for line in broken:
         click.echo(line, err=True)
     return 1 if broken else 0
+
+
+def _version(module: str) -> str:
+    """Give the version of the distribution that *module* came with."""
+    from importlib.metadata import packages_distributions, version
+
+    from otel_tracead._version import __version__
+
+    package = module.partition(".")[0]
+    if package in {"otel_tracead", "otel_tracead_exporters"}:  # also where they were installed from a checkout
+        return f"v{__version__}"
+    names = packages_distributions().get(package)
+    return f"v{version(names[0])}" if names else ""

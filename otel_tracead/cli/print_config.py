@@ -11,7 +11,17 @@ from otel_tracead.cli.config_options import config_options, sources
 @config_options
 @click.option("--mode", type=click.Choice(["redacted", "unredacted"]), default="redacted", show_default=True)
 @click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
-def command(config: tuple[str, ...], overrides: tuple[str, ...], mode: str, form: str) -> None:
+@click.option(
+    "--validate",
+    "look",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default=True,
+    show_default=True,
+    help="Look for the files that are named, too.",
+)
+def command(config: tuple[str, ...], overrides: tuple[str, ...], mode: str, form: str, look: bool) -> None:
     """Print the configuration with all defaults; without --config the embedded one.
 
     Secrets print as [REDACTED] unless --mode unredacted is given.
@@ -23,7 +33,7 @@ def command(config: tuple[str, ...], overrides: tuple[str, ...], mode: str, form
     from otel_tracead.component import ComponentConfig, Kind
     from otel_tracead.service.loading import load
 
-    loaded = load(sources(config, overrides))
+    loaded = load(sources(config, overrides), look=look)
 
     def printed(model: ComponentConfig) -> dict[str, Any]:
         # a null would be read back as "the section with its defaults", so what is left out stays left out

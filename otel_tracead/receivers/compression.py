@@ -113,7 +113,7 @@ def _uncram(unpack: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int],
         try:
             size = unpack(body, buffer)
         except cramjam.DecompressionError as error:
-            if "whole buffer" in str(error):
+            if "write whole buffer" in str(error):
                 raise too_large(limit) from error
             raise
         if size > limit:

@@ -91,10 +91,11 @@ def test_every_problem_is_on_stderr_and_1(capsys: pytest.CaptureFixture[str], co
         capsys, "validate", "--config", config, "--set", "processors.batch.x=1", "--set", "exporters.y/z="
     )
     assert (code, out) == (1, "")
+    types = " ".join(registry.Registry().names(Kind.EXPORTER))
     assert err == (
         "Error: invalid configuration:\n"
         "  processors::batch: has invalid keys: x\n"
-        '  exporters: unknown type: "y" for id: "y/z" (valid values: [debug file otlp_grpc otlp_http zipkin])\n'
+        f'  exporters: unknown type: "y" for id: "y/z" (valid values: [{types}])\n'
     )
 
 
@@ -131,14 +132,35 @@ def test_print_config_redacts_and_reads_back(capsys: pytest.CaptureFixture[str],
     )
 
 
+def test_print_config_without_the_files(capsys: pytest.CaptureFixture[str], config: str) -> None:
+    extension = (
+        "--set",
+        "extensions.bearertokenauth.filename=/nowhere/token",
+        "--set",
+        "service.extensions=[bearertokenauth]",
+    )
+    code, _, err = ran(capsys, "print-config", "--config", config, *extension)
+    assert code == 1
+    assert "extensions::bearertokenauth: filename: /nowhere/token cannot be read" in err
+    code, out, _ = ran(capsys, "print-config", "--config", config, *extension, "--validate=false")
+    assert code == 0
+    assert yaml.safe_load(out)["extensions"]["bearertokenauth"]["filename"] == "/nowhere/token"
+
+
 def test_components_is_yaml_with_every_type(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = ran(capsys, "components")
     assert (code, err) == (0, "")
     listing = yaml.safe_load(out)
-    assert {entry["name"] for entry in listing["receivers"]} == {"otlp", "zipkin"}
+    assert list(listing) == [
+        *("buildinfo", "receivers", "processors", "exporters", "connectors", "extensions", "providers")
+    ]
+    assert {"kafka", "otlp", "zipkin"} <= {entry["name"] for entry in listing["receivers"]}
     assert {entry["name"] for entry in listing["processors"]} == {"batch", "memory_limiter", "tracead"}
     assert {"file", "debug", "otlp_grpc", "otlp_http", "zipkin"} <= {entry["name"] for entry in listing["exporters"]}
-    assert listing["exporters"][0]["stability"] == {"traces": "beta"}
+    assert listing["exporters"][0]["stability"] == {"traces": "Beta"}
+    assert listing["extensions"][0]["stability"] == {"extension": "Beta"}
+    assert listing["exporters"][0]["module"] == f"otel_tracead_exporters.debug v{__version__}"
+    assert [provider["scheme"] for provider in listing["providers"]] == ["env", "file", "yaml"]
     assert listing["buildinfo"]["version"] == __version__
 
 

@@ -10,7 +10,9 @@ def _check(config: BearerTokenAuthConfig, _settings: Settings) -> list[str]:
         return []
     try:
         read_tokens(config.file)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return [str(error.strerror)]
+    except ValueError as error:
         return [str(error)]
     return []
 
