@@ -7,6 +7,8 @@
 #   make bench        CPU a span, beside other stages (docs/results/)
 #   make model        train the bundled model anew (model_artifacts/shop)
 #   make evaluate     the paper's experiments, the targets and the ablation, into docs/results/ (hours)
+#   make first-steps  do what docs/first-steps.md says in a fresh clone, timed, into docs/results/first-steps.txt
+#   make screenshots  take the pictures of Zipkin's page again (docs/images/)
 #   make peers        install or build the real neighbours into a cache
 #   make clean        remove what these targets made, but for the cache of peers
 
@@ -21,12 +23,12 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint bench model evaluate evaluate-real peers clean
+.PHONY: help demo test test-peers lint bench model evaluate evaluate-real first-steps screenshots peers clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
-	@sed -n '3,11s/^#   //p' Makefile
+	@sed -n '3,13s/^#   //p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/otel-tracead demo
@@ -35,7 +37,7 @@ test: $(VENV)/.dev
 	@$(BIN)/python -m tools.peers install zipkin kafka
 	$(BIN)/python -m pytest -n 2 -m "not peers and not train" $(PYTEST_FLAGS)
 
-test-peers: $(VENV)/.train peers
+test-peers: $(VENV)/.train $(VENV)/.browser peers
 	$(BIN)/python -m pytest -m "peers or train" $(PYTEST_FLAGS)
 
 lint: $(VENV)/.dev
@@ -81,6 +83,13 @@ evaluate-real: $(VENV)/.train
 	$(BIN)/python -m benchmarks.ablation
 	$(BIN)/python -m benchmarks.root_causes
 
+first-steps: $(VENV)/.browser
+	$(BIN)/python -m tools.first_steps
+
+screenshots: $(VENV)/.browser
+	@$(BIN)/python -m tools.peers install zipkin
+	$(BIN)/python -m tools.screenshots
+
 clean:
 	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
@@ -104,3 +113,7 @@ $(VENV)/.train: $(VENV)/.made $(LOCKED)
 	@echo "Installing PyTorch: about 3 GB, two minutes."
 	@$(PIP) '.[dev,train]'
 	@touch $@ $(VENV)/.runtime $(VENV)/.dev
+
+$(VENV)/.browser: $(VENV)/.dev $(LOCKED)
+	@$(PIP) '.[browser]'
+	@touch $@

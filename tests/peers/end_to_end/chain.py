@@ -24,7 +24,7 @@ from tools.peers.zipkin import Zipkin
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[2]
 _SIMULATED_S, _SPEED = 60, 6.0
-_WAIT = "6s"
+_WAIT = "8s"
 # A call that is left out, a call that stalls, and one that fails: each in some requests, all the time.
 _FAULTS = (
     Fault(kind="missing_call", service="currency", caller="frontend", start_s=0, duration_s=_SIMULATED_S, share=0.05),
@@ -54,7 +54,7 @@ class Seen:
     Attributes:
         sent: the spans of the applications, and `truth`, what went wrong in them.
         late: ids of the traces to which a span came after the verdict.
-        judged: what the Collector behind the stage saw.
+        judged: what the Collector behind the stage saw, and `file`, where it wrote that.
         zipkin, zipkin_with_keys: the same spans; the second offers values of keys on its page.
     """
 
@@ -62,6 +62,7 @@ class Seen:
     truth: Truth
     late: list[str]
     judged: list[ExportTraceServiceRequest]
+    file: Path
     zipkin: Zipkin
     zipkin_with_keys: Zipkin
     jaeger: Jaeger
@@ -145,7 +146,7 @@ def run_everything(running: ExitStack, folder: Path, model: Path) -> Seen:
     for process in (front.process, stage, back.process, hop):
         assert process.stop() == 0, process.tail()
     judged = [from_json(line) for line in file.read_text().splitlines()]
-    return Seen(sent, run.truth, late, judged, zipkin, zipkin_with_keys, jaeger)
+    return Seen(sent, run.truth, late, judged, file, zipkin, zipkin_with_keys, jaeger)
 
 
 @dataclass(frozen=True)
