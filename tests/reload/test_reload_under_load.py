@@ -1,5 +1,6 @@
 """A running stage under steady load over every protocol, and SIGHUPs: nothing is refused, lost, doubled or judged half."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def test_a_changed_grpc_listener_refuses_at_most_what_comes_in_that_moment(tmp_p
         with Load({**several, "http": http}, gap=0.3) as load:
             for streams in (100, 101, 102):
                 changing.reload({"receivers": {"otlp": {"protocols": {"grpc": {"max_concurrent_streams": streams}}}}})
+                time.sleep(0.5)
         stage.drain()
         assert {failure.split(": ")[1] for failure in load.failures} <= {"CANCELLED", "UNAVAILABLE"}
         assert load.failures.total() < 20

@@ -51,6 +51,8 @@ class Fake:
         self.undelivered = 0
         self.addresses: set[str] = set()
         self.on_stop: Callable[[], object] = lambda: None
+        self.started = False
+        self.after_stop = 0
 
     @property
     def name(self) -> str:
@@ -62,9 +64,11 @@ class Fake:
             raise OSError(self.config.fail)
         if self.config.address in self.addresses:
             raise OSError(errno.EADDRINUSE, f"cannot listen on {self.config.address}")
+        self.started = True
 
     async def shutdown(self) -> None:
         self.log.append(f"stop {self.name}")
+        self.started = False
         self.on_stop()
 
     def ready(self) -> None:
@@ -80,6 +84,7 @@ class Fake:
             self.next.admit(count)
 
     async def consume(self, consignment: Consignment) -> None:
+        self.after_stop += not self.started
         self.admit(len(consignment.batch))
         if self.next is not None:
             await self.next.consume(consignment)
