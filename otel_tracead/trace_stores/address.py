@@ -28,6 +28,7 @@ _FILTERS: Final[Mapping[str, frozenset[str]]] = {
 _SERVICES: Final = frozenset({"service", "serviceName"})
 _RANGE: Final = ("start", "end", "endTs", "lookback")
 _ONCE: Final = (*_RANGE, "limit")
+_ENCODE: Final = "in a user, a password and a parameter / ? # @ : are written %2F %3F %23 %40 %3A"
 _PAGES: Final = ("/api/traces", "/api/v2/traces", "/search")  # an address may be copied from the browser
 
 
@@ -67,10 +68,9 @@ def is_address(text: str) -> bool:
 
 
 def redacted(text: str) -> str:
-    """Give an address without what may be a secret in it: all before an @ of where the server is, and of its path."""
+    """Give an address without what may be a secret in it: all before its last @, whatever else is wrong with it."""
     before, separator, rest = text.partition("://")
-    place, mark, query = rest.partition("?")
-    return f"{before}{separator}{'[REDACTED]@' if '@' in place else ''}{place.rpartition('@')[2]}{mark}{query}"
+    return f"{before}{separator}{'[REDACTED]@' if '@' in rest else ''}{rest.rpartition('@')[2]}"
 
 
 def parse_address(text: str, now: int) -> Address:
@@ -86,9 +86,11 @@ def parse_address(text: str, now: int) -> Address:
     scheme = next((one for one in SCHEMES if text.lower().startswith(one)), None)
     if scheme is None:
         raise ValueError(f"an address of a running backend begins with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}")
-    kind = scheme.partition("+")[0]
-    base, user, password = _place(scheme, text[len(scheme) :].partition("#")[0].partition("?")[0])
-    query = text.partition("#")[0].partition("?")[2]
+    kind, rest = scheme.partition("+")[0], text[len(scheme) :]
+    if "@" in "".join(re.split(r"([/?#])", rest, maxsplit=1)[1:]):
+        raise ValueError(f"an @ behind the host; {_ENCODE}")
+    base, user, password = _place(scheme, rest.partition("#")[0].partition("?")[0])
+    query = rest.partition("#")[0].partition("?")[2]
     given: dict[str, list[str]] = {}
     for key, value in parse_qsl(query, keep_blank_values=False):
         given.setdefault(key, []).append(value)
@@ -114,18 +116,15 @@ def parse_address(text: str, now: int) -> Address:
 
 
 def _place(scheme: str, place: str) -> tuple[str, str | None, str]:
-    """Give the base URL, the user and the password."""
+    """Give the base URL, the user and the password. What was written is not repeated: it may hold a password."""
     url = f"{scheme.partition('+')[2]}{place}"
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    if not host:  # what was written may hold a password, so it is not repeated
-        raise ValueError(
-            f"no host, or a port that is no number, behind {scheme}; "
-            "in a user and a password / @ : are written %2F %40 %3A"
-        )
+    if not host:
+        raise ValueError(f"no host, or a port that is no number, behind {scheme}; {_ENCODE}")
     path = parts.path.rstrip("/")
     for page in _PAGES:
         path = path.removesuffix(page)

@@ -4,6 +4,7 @@ aiohttp in a loop of its own: whoever reads traces does so step by step, without
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from time import sleep
@@ -58,7 +59,9 @@ class StoreClient:
         largest: int = LARGEST,
     ) -> None:
         self._base = base
-        self._auth = None if user is None else aiohttp.BasicAuth(user, password, "utf-8")
+        self._headers = {"User-Agent": f"otel-tracead/{version('otel-tracead')}", "Accept": "application/json"}
+        if user is not None:
+            self._headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
         self._name = name
         self._largest = largest
         self._retrying = Retrying(
@@ -120,8 +123,7 @@ class StoreClient:
 
     def _open(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            auth=self._auth,
-            headers={"User-Agent": f"otel-tracead/{version('otel-tracead')}", "Accept": "application/json"},
+            headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_PATIENCE_S, sock_read=_PATIENCE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=True,  # proxies
