@@ -47,14 +47,18 @@ class ScoringThread(Generic[ResultT]):
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            finish: Callable[..., None] = job.future.set_result
-            outcome: object
-            try:
-                outcome = job.work()
-            except BaseException as error:  # noqa: BLE001 (whoever waits shall hear of it)
-                finish, outcome = job.future.set_exception, error
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                job.loop.call_soon_threadsafe(self._finish, job, finish, outcome)
+            self._do(job)
+            del job  # while the thread waits for the next one, nothing of this one is kept: it may hold a model
+
+    def _do(self, job: _Job[ResultT]) -> None:
+        finish: Callable[..., None] = job.future.set_result
+        outcome: object
+        try:
+            outcome = job.work()
+        except BaseException as error:  # noqa: BLE001 (whoever waits shall hear of it)
+            finish, outcome = job.future.set_exception, error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            job.loop.call_soon_threadsafe(self._finish, job, finish, outcome)
 
     def _finish(self, job: _Job[ResultT], finish: Callable[..., None], outcome: object) -> None:
         self._unfinished -= 1
