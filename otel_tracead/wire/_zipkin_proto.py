@@ -169,7 +169,7 @@ def _write(span: _Object, message: Any) -> None:
     message.trace_id = bytes.fromhex(trace_id.zfill(16 if len(trace_id) <= 16 else 32))
     message.id = bytes.fromhex(span["id"].zfill(16))
     parent_id = (span.get("parentId") or "").zfill(16)
-    if parent_id.strip("0"):
+    if parent_id.strip("0") and parent_id != span["id"].zfill(16):
         message.parent_id = bytes.fromhex(parent_id)
     kind = optional(span, "kind", str)
     if kind:

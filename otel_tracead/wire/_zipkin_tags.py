@@ -20,6 +20,11 @@ _FIELDS: Final = frozenset(
         *(names.DROPPED_ATTRIBUTES, names.DROPPED_EVENTS, names.DROPPED_LINKS),
     }
 )
+_BYTES: Final = "((?:[0-9a-fA-F]{2})*)"
+# A trace state may hold bars, too: it ends before the first that a brace follows.
+_LINK: Final = re.compile(
+    rf"{_BYTES}\|{_BYTES}\|((?:[^|]|\|(?!\{{))*+)\|(\{{.*\}})\|([0-9]{{1,10}})", re.DOTALL | re.ASCII
+)
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _DOUBLE: Final = re.compile(r"-?[0-9]+\.[0-9]+", re.ASCII)
 _LONGEST_DOUBLE: Final = 64  # characters
@@ -98,19 +103,15 @@ def _links(tags: dict[str, str]) -> Iterator[bytes]:
         key = f"{names.LINK}{number}"
         if key not in tags:
             return
-        parts = tags[key].split("|")
-        count = count_of(parts[-1])
-        attributes = json_object("|".join(parts[3:-1]) or "{}")
-        if len(parts) < 5 or count is None or attributes is None:
-            continue
-        try:
-            trace_id, span_id = bytes.fromhex(parts[0]), bytes.fromhex(parts[1])
-        except ValueError:
+        found = _LINK.fullmatch(tags[key])
+        count = count_of(found[5]) if found else None
+        attributes = json_object(found[4]) if found else None
+        if found is None or count is None or attributes is None:
             continue
         del tags[key]
-        link = [delimited(b"\x0a", trace_id), delimited(b"\x12", span_id)]
-        if parts[2]:
-            link.append(delimited(b"\x1a", parts[2].encode()))
+        link = [delimited(b"\x0a", bytes.fromhex(found[1])), delimited(b"\x12", bytes.fromhex(found[2]))]
+        if found[3]:
+            link.append(delimited(b"\x1a", found[3].encode()))
         link += [_writer.attribute(b"\x22", name, value) for name, value in attributes.items()]
         if count:
             link.append(b"\x28" + _writer.varint(count))

@@ -29,8 +29,6 @@ _TAGS = "tags"
 _IDS = frozenset({"traceId", "id", "parentId"})
 _ESCAPE = b"\\u00"  # how any ASCII character may be written
 
-_Edit = tuple[int, int, bytes]
-
 
 def compact(document: object) -> bytes:
     """Print JSON that will be held for a while: what orjson gives keeps some KiB more than it needs.
@@ -50,6 +48,7 @@ def elements(body: bytes, parsed: Sequence[object]) -> list[bytes]:
     Args:
         body: the list.
         parsed: what it holds. Where printing this anew gives what came, but for spaces, nothing has to be cut out.
+            Spans that have `tags` more than once get them joined, which is how a Zipkin server reads them.
 
     Raises:
         Broken: an element cannot be printed; with its index.
@@ -62,7 +61,9 @@ def elements(body: bytes, parsed: Sequence[object]) -> list[bytes]:
             broken.path.append(index)
             raise
     canonical = b"[" + b",".join(printed) + b"]"
-    return printed if canonical in (body, _squeezed(body)) else list(_cut(body, len(parsed)))
+    if canonical in (body, _squeezed(body)):
+        return printed
+    return [_joined(text, element) for text, element in zip(_cut(body, len(parsed)), parsed, strict=True)]
 
 
 def _squeezed(body: bytes) -> bytes:
@@ -78,6 +79,18 @@ def _cut(body: bytes, count: int) -> Iterator[bytes]:
         yield body[start:position]
 
 
+def _joined(text: bytes, span: object) -> bytes:
+    if type(span) is not dict or not (_ESCAPE in text or text.count(b'"tags"') > 1):
+        return text
+    members = list(_members(text))
+    found = [orjson.loads(text[start:end]) for key, start, end in members if key == _TAGS]
+    if len(found) < 2 or not all(tags is None or type(tags) is dict for tags in found):
+        return text
+    span[_TAGS] = {key: value for tags in found for key, value in (tags or {}).items()}
+    parts = [orjson.dumps(key) + b":" + text[start:end] for key, start, end in members if key != _TAGS]
+    return b"{" + b",".join((*parts, b'"tags":' + compact(span[_TAGS]))) + b"}"
+
+
 def with_tags(span: bytes, tags: Mapping[str, str]) -> bytes:
     """Write *tags* behind the span's own; a tag of the same name goes."""
     document = orjson.loads(span)
@@ -85,30 +98,39 @@ def with_tags(span: bytes, tags: Mapping[str, str]) -> bytes:
         document["tags"] = {**(document.get("tags") or {}), **tags}
         return orjson.dumps(document)
     added = orjson.dumps(tags)[1:-1]
-    holders = [(start, end) for key, start, end in _members(span) if key == _TAGS]
-    edits = [(start, end, _kept(span, start, end, tags.__contains__)) for start, end in holders]
-    if not edits:
+    holder = _tags_of(span)
+    if holder is None:
         end = span.rindex(b"}")
         return span[:end] + b',"tags":{' + added + b"}" + span[end:]
-    start, end, kept = edits[-1]
-    edits[-1] = (start, end, kept[:-1] + (b"," if kept != b"{}" else b"") + added + b"}")
-    return _edited(span, edits)
+    start, end = holder
+    kept = _kept(span, start, end, tags.__contains__)
+    return span[:start] + kept[:-1] + (b"," if kept != b"{}" else b"") + added + b"}" + span[end:]
 
 
 def without_tags(span: bytes, prefix: str) -> bytes:
     """Remove the tags whose key starts with *prefix*, however it is written; the very same object if there are none."""
     if prefix.encode() not in span and _ESCAPE not in span:
         return span
-    edits: list[_Edit] = []
-    for key, start, end in _members(span):
-        if key == _TAGS and any(tag.startswith(prefix) for tag, _, _ in _members(span, start)):
-            edits.append((start, end, _kept(span, start, end, lambda tag: tag.startswith(prefix))))
-    return _edited(span, edits) if edits else span
+    holder = _tags_of(span)
+    if holder is None or not any(tag.startswith(prefix) for tag, _, _ in _members(span, holder[0])):
+        return span
+    start, end = holder
+    return span[:start] + _kept(span, start, end, lambda tag: tag.startswith(prefix)) + span[end:]
 
 
 def with_lower_ids(span: bytes) -> bytes:
     """Write the span's ids in lower case: Zipkin takes no other."""
-    return _edited(span, [(start, end, span[start:end].lower()) for key, start, end in _members(span) if key in _IDS])
+    parts: list[bytes] = []
+    position = 0
+    for key, start, end in _members(span):
+        if key in _IDS:
+            parts += (span[position:start], span[start:end].lower())
+            position = end
+    return b"".join((*parts, span[position:]))
+
+
+def _tags_of(span: bytes) -> tuple[int, int] | None:
+    return next(((start, end) for key, start, end in _members(span) if key == _TAGS), None)
 
 
 def _start(text: bytes, position: int) -> int:
@@ -155,12 +177,3 @@ def _kept(text: bytes, start: int, end: int, drop: Callable[[str], bool]) -> byt
             members.append(text[_start(text, position) : after])
         position = after
     return b"{" + b",".join(members) + b"}"
-
-
-def _edited(text: bytes, edits: Sequence[_Edit]) -> bytes:
-    parts: list[bytes] = []
-    position = 0
-    for start, end, replacement in edits:
-        parts += (text[position:start], replacement)
-        position = end
-    return b"".join((*parts, text[position:]))

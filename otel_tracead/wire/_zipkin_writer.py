@@ -57,9 +57,9 @@ def write_span(encoded: bytes, service: str, shared_tags: Mapping[str, str]) -> 
     remote = _remote(tags, kind)
     if remote:
         result["remoteEndpoint"] = remote
-    if span.events:
+    if span.events:  # at 1 µs rather than 0, for which a Collector refuses the whole request
         result["annotations"] = [
-            {"timestamp": event.time_unix_nano // 1000, "value": _annotation(event)} for event in span.events
+            {"timestamp": max(1, event.time_unix_nano // 1000), "value": _annotation(event)} for event in span.events
         ]
     _status(span, tags)
     _rest(span, tags)

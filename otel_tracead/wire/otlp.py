@@ -3,6 +3,8 @@
 Source: opentelemetry-proto, collector/trace/v1/trace_service.proto and trace/v1/trace.proto.
 """
 
+import math
+
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -102,7 +104,7 @@ def text(value: AnyValue) -> str:
         return str(value.string_value)
     if kind == "bool_value":
         return "true" if value.bool_value else "false"
-    if kind in ("int_value", "double_value"):
+    if kind == "int_value" or (kind == "double_value" and math.isfinite(value.double_value)):
         return repr(getattr(value, kind))
     from otel_tracead.wire.otlp_json import any_value_text
 

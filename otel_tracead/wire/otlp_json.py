@@ -62,10 +62,9 @@ def encode_request(batch: SpanBatch) -> bytes:
 
 
 def any_value_text(value: AnyValue) -> str:
-    """Give a list, a map or bytes as text: JSON, where bytes are base64 (by itself: without quotes)."""
-    if value.WhichOneof("value") == "bytes_value":
-        return b64encode(value.bytes_value).decode()
-    return orjson.dumps(plain_value(value), option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+    """Give a list, a map, bytes or a double that is no number as text: JSON, but what JSON has as a string without quotes."""
+    plain = plain_value(value)
+    return plain if type(plain) is str else orjson.dumps(plain, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
 
 
 def plain_value(value: AnyValue) -> Any:
