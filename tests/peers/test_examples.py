@@ -15,9 +15,9 @@ from tools.peers.process import HOST, listening
 from tools.peers.zipkin import Zipkin
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-OURS = ["tracead.yaml", "jaeger.yaml", "zipkin.yaml", "replica.yaml"]
+OURS = ["tracead.yaml", "jaeger.yaml", "zipkin.yaml", "replica.yaml", "kafka-replicas.yaml"]
 ELSEWHERE = ["load-balancing.yaml"]  # tests/examples
-COLLECTORS = ["collector-upstream.yaml", "collector-downstream.yaml"]
+COLLECTORS = ["collector-upstream.yaml", "collector-downstream.yaml", "kafka-replicas-collector.yaml"]
 
 
 def test_every_example_is_tested() -> None:

@@ -145,6 +145,7 @@ class Poller(threading.Thread):
         if time.monotonic() - self._committed_at >= self._interval:
             self._committed_at = time.monotonic()
             self._commit(list(self.partitions.values()), asynchronous=True)
+            self._look_ahead()
 
     def _give(self, messages: list[Message]) -> None:
         records = []
@@ -273,13 +274,17 @@ class Poller(threading.Thread):
                 partition.committed = None
             self._listener.commit_failed(wrong)
 
+    def _look_ahead(self) -> None:
+        """Note how far the partitions reach, as the last answers of the brokers said."""
+        for partition in self.partitions.values():
+            place = TopicPartition(partition.topic, partition.number)
+            try:
+                _, high = self._consumer.get_watermark_offsets(place, cached=True)
+            except KafkaException:  # nothing was heard of it yet
+                continue
+            partition.high = max(0, high)
+
     def _statistics(self, text: str) -> None:
         numbers = json.loads(text)
         brokers = numbers.get("brokers", {}).values()
         self.brokers_up = sum(broker.get("state") == "UP" and broker.get("nodeid", -1) >= 0 for broker in brokers)
-        for partition in list(self.partitions.values()):
-            place = TopicPartition(partition.topic, partition.number)
-            try:
-                partition.high = self._consumer.get_watermark_offsets(place, cached=True)[1]
-            except KafkaException:
-                continue
