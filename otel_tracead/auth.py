@@ -6,6 +6,7 @@ from otel_tracead.component import ClientAuthenticator, Component, ComponentConf
 from otel_tracead.config_types import Authenticator, Strings
 from otel_tracead.errors import ConfigError
 
+
 class AuthConfig(ComponentConfig):
     """Who says whether a request may pass.
 

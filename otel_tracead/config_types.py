@@ -212,9 +212,7 @@ class Secret:
 
 
 def _as_map(value: object) -> object:
-    """Read a list of names and values, as the Collector takes it as well, as a map; null is an empty text in it."""
-    if isinstance(value, dict):
-        return {name: "" if text is None else text for name, text in value.items()}
+    """Read a list of names and values, as the Collector takes it as well, as a map."""
     if not isinstance(value, list):
         return value
     pairs: dict[object, object] = {}
@@ -244,7 +242,7 @@ class _MapOrList:
             "required": ["name", "value"],
             "additionalProperties": False,
         }
-        as_map = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
+        as_map = {"type": "object", "additionalProperties": {"type": "string"}}
         return {"anyOf": [as_map, {"type": "array", "items": pair}]}
 
 

@@ -39,7 +39,8 @@ def command() -> int:
             if factory is not None:
                 signal = "extension" if kind is Kind.EXTENSION else SIGNAL
                 deprecated = {"deprecated_aliases": list(factory.aliases)} if factory.aliases else {}
-                module = f"{factory.config.__module__.rpartition('.')[0]} {_version(factory.config.__module__)}"
+                source = factory.config.__module__
+                module = f"{source.rpartition('.')[0] or source} {_version(source)}"
                 entry = {"name": name, "module": module, "stability": {signal: factory.stability.capitalize()}}
                 listing[kind.value].append(entry | deprecated)
     providers = f"otel_tracead.service.uris v{__version__}"

@@ -121,6 +121,8 @@ def _retrieve(scheme: str, rest: str, read_environment: Callable[[str], str]) ->
         return rest
     if scheme == "file":
         return _read_file(Path(rest).expanduser())
+    if scheme.lower() in {"http", "https"}:
+        raise ValueError("a configuration is not fetched from the network: download it, look at it, and give its path")
     raise ValueError(f'scheme "{scheme}" is not supported (valid values: [{" ".join(SCHEMES)}])')
 
 

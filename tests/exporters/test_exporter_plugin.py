@@ -72,7 +72,7 @@ def test_the_example_is_found_and_validated(tracead, tmp_path: Path) -> None:
     code, listed, errors = tracead("components")
     assert (code, errors) == (0, "")
     exporters = {found["name"]: found["module"] for found in yaml.safe_load(listed)["exporters"]}
-    assert exporters["names"] == "tracead_names_exporter"
+    assert exporters["names"] == "tracead_names_exporter v1.0"
     assert tracead("validate", "--config", stage(tmp_path, {"names": {"path": "names"}})) == (0, "", "")
     code, _, errors = tracead("validate", "--config", stage(tmp_path, {"names": {"paths": "names"}}))
     assert code == 1

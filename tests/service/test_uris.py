@@ -47,7 +47,7 @@ def test_set_comes_last_and_reads_yaml() -> None:
     ("uris", "overrides", "problem"),
     [
         (["nowhere.yaml"], [], "unable to read the file nowhere.yaml: No such file or directory"),
-        (["http://x"], [], 'scheme "http" is not supported for|scheme "http" is not supported'),
+        (["ftp://x"], [], 'scheme "ftp" is not supported'),
         (["yaml:[a]"], [], "must be a map of sections"),
         (["yaml:"], [], "empty configuration file"),
         (["env:1"], [], "has invalid name"),
@@ -112,3 +112,9 @@ def test_what_lies_on_top_is_seen(a: dict, b: dict) -> None:
 @given(mappings)
 def test_a_tree_without_double_colons_unfolds_to_itself(tree: dict) -> None:
     assert unfold(tree) == tree
+
+
+@pytest.mark.parametrize("uri", ["http://config.example/a.yaml", "https://config.example/a.yaml"])
+def test_nothing_is_fetched_from_the_network(uri: str) -> None:
+    with pytest.raises(ConfigError, match="not fetched from the network: download it"):
+        Sources([uri]).load(lambda _warning: None)
