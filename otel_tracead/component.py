@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.fields import FieldInfo
 
 from otel_tracead.delivery import Consignment
+from otel_tracead.health import Health, Overview
 from otel_tracead.telemetry import Telemetry
 
 
@@ -131,6 +132,14 @@ class PipelineWatcher(Protocol):
 
 
 @runtime_checkable
+class HealthWatcher(Protocol):
+    """An extension that tells others how everybody is."""
+
+    def watch(self, look: Callable[[], Overview]) -> None:
+        """Take note of how to see it; comes before `start`."""
+
+
+@runtime_checkable
 class Revisable(Protocol):
     """A component that goes on with another configuration when the service is reloaded, and keeps what it holds."""
 
@@ -164,6 +173,7 @@ class Settings:
         extensions: the service's extensions by id, for `auth` and `storage`.
         base: the folder that relative paths in the configuration start from (of the YAML file).
         fail: report an error after the start that the service cannot live with.
+        health: where the component says when it does not work, and when it works again.
     """
 
     id: str
@@ -173,6 +183,7 @@ class Settings:
     extensions: Mapping[str, Component] = field(default_factory=dict)
     base: Path = field(default_factory=Path.cwd)
     fail: Callable[[BaseException], None] = lambda _error: None
+    health: Health = field(default_factory=Health)
 
 
 ConfigT = TypeVar("ConfigT", bound=ComponentConfig)

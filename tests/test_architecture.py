@@ -11,7 +11,7 @@ OURS = "otel_tracead."
 
 # From the ground up: a module imports what stands in lines above its own, or its own package.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_version", "daemon", "errors", "duration", "fingerprint", "log_limit", "process", "telemetry"),
+    ("_version", "daemon", "errors", "duration", "fingerprint", "health", "log_limit", "process", "telemetry"),
     ("moment",),  # a duration back from something is one
     ("wire",),
     ("delivery", "status"),

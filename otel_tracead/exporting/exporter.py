@@ -94,6 +94,7 @@ class QueuedExporter:
         self._in_flight = 0
         self._logger = settings.logger
         self._logs = LogLimiter(settings.logger)
+        self._health = settings.health
         telemetry, label = settings.telemetry, settings.id
         self._sent = telemetry.counter(EXPORTER_SENT, label)
         self._failed = telemetry.counter(EXPORTER_FAILED, label)
@@ -296,6 +297,20 @@ class QueuedExporter:
             )(again)
 
     async def _attempt(self, batch: SpanBatch) -> None:
+        """Send *batch* once, and note how the backend is."""
+        try:
+            await self._request(batch)
+        except InvalidRequest:
+            raise  # the data is at fault, not the backend
+        except PermanentError as error:
+            self._health.permanent(str(error))
+            raise
+        except RetryableError as error:
+            self._health.recoverable(str(error))
+            raise
+        self._health.ok()
+
+    async def _request(self, batch: SpanBatch) -> None:
         self._in_flight += 1
         try:
             async with asyncio.timeout(self._timeout):

@@ -19,7 +19,7 @@ class Changes:
 
     Attributes:
         graph: the next one.
-        revised: nodes that go on with another configuration, and its settings.
+        revised: nodes that go on with another configuration.
         turned: outlets of nodes that go on with other consumers, and those.
         new: nodes to be started, in order.
         gone: nodes to be shut down.
@@ -27,7 +27,7 @@ class Changes:
     """
 
     graph: Graph
-    revised: list[tuple[Node, Settings]] = field(default_factory=list)
+    revised: list[Node] = field(default_factory=list)
     turned: list[tuple[Outlet, tuple[Consumer, ...]]] = field(default_factory=list)
     new: list[Node] = field(default_factory=list)
     gone: Graph = field(default_factory=Graph)
@@ -81,7 +81,7 @@ def _turned(gone: Graph, successors: list[tuple[Node, Node]]) -> Iterator[tuple[
 class _Reuse:
     def __init__(self, running: Graph, *, same_base: bool) -> None:
         self.kept: list[Node] = []
-        self.revised: list[tuple[Node, Settings]] = []
+        self.revised: list[Node] = []
         self.turned: list[tuple[Outlet, tuple[Consumer, ...]]] = []
         self._running = {_place(node): node for node in running.start_order()}
         self._same_base = same_base
@@ -109,8 +109,9 @@ class _Reuse:
         if not isinstance(node.component, Revisable):
             return node if same else None
         # Asked even where the configuration is the same: a model may have been replaced.
-        revised = replace(node, configured=configured, fingerprint=standing)
-        self.revised.append((revised, replace(settings, telemetry=node.telemetry)))
+        own = replace(settings, telemetry=node.settings.telemetry, health=node.settings.health)
+        revised = replace(node, configured=configured, settings=own, fingerprint=standing)
+        self.revised.append(revised)
         return revised
 
 

@@ -21,7 +21,7 @@ class Node:
         configured: its name and what the user wrote.
         kind: its section.
         component: itself.
-        telemetry: where it counts; its part of the service's.
+        settings: what it was given.
         fingerprint: what the configuration stood for when it was built.
         pipeline: the pipeline of a processor, None for what is shared.
         outlet: where a receiver or a processor hands its spans to.
@@ -30,7 +30,7 @@ class Node:
     configured: Configured
     kind: Kind
     component: Component
-    telemetry: Telemetry
+    settings: Settings
     fingerprint: Fingerprint
     pipeline: Id | None = None
     outlet: Outlet | None = None
@@ -39,6 +39,11 @@ class Node:
     def id(self) -> Id:
         """Its name in the YAML."""
         return self.configured.id
+
+    @property
+    def name(self) -> str:
+        """Its kind and its name: `exporter:file/2`."""
+        return f"{self.kind.singular}:{self.id}"
 
 
 Reuse = Callable[[Configured, Settings, Id | None, Sequence[Consumer]], Node | None]
@@ -165,7 +170,7 @@ class _Builder:
 
     def _forget(self) -> None:
         for node in self._built:
-            node.telemetry.forget_observed()
+            node.settings.telemetry.forget_observed()
 
     def _all(self, kind: Kind) -> list[Id]:
         return list(dict.fromkeys(id_ for lists in self._config.pipelines.values() for id_ in lists[kind]))
@@ -201,7 +206,7 @@ class _Builder:
                 f"{kind.value}::{id_}: {line}" for line in str(error).splitlines() or ["cannot be built"]
             ]
             return None
-        node = Node(configured, kind, component, telemetry, fingerprint(configured.config), pipeline, outlet)
+        node = Node(configured, kind, component, settings, fingerprint(configured.config), pipeline, outlet)
         self._built.append(node)
         return node
 

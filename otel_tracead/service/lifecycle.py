@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from otel_tracead.component import Component, Consumer, HandsOver, Kind, PipelineWatcher, Revisable, Settings
+from otel_tracead.component import Component, Consumer, HandsOver, HealthWatcher, Kind, PipelineWatcher, Revisable
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import RetryableError, StartError, TraceadError
+from otel_tracead.health import Overview
 from otel_tracead.service.changes import Changes, plan
 from otel_tracead.service.config import ServiceConfig
 from otel_tracead.service.graph import Graph, Node, build
@@ -72,6 +73,23 @@ class Service:
         """
         return self.graph.find(kind, id_)
 
+    def overview(self) -> Overview:
+        """Say how every component is."""
+        graph, pipelines = self.graph, self.config.pipelines
+        events = {(node.kind, node.id, node.pipeline): node.settings.health.event for node in graph.start_order()}
+        names = {(node.kind, node.id): node.name for node in graph.start_order()}
+        return Overview(
+            {node.name: node.settings.health.event for node in graph.extensions},
+            {
+                str(pipeline): {
+                    names[kind, id_]: events[kind, id_, pipeline if kind is Kind.PROCESSOR else None]
+                    for kind, ids in lists.items()
+                    for id_ in ids
+                }
+                for pipeline, lists in pipelines.items()
+            },
+        )
+
     async def start(self) -> None:
         """Start everything; whoever is started finds its consumer started.
 
@@ -103,14 +121,14 @@ class Service:
                 await revisions.enter_async_context(self.metrics.revision(config.telemetry.metrics.endpoints))
                 for node in changes.new:
                     await self._start(node)
-                for node, settings in changes.revised:
-                    await self._revise(node, settings, revisions)
+                for node in changes.revised:
+                    await self._revise(node, revisions)
                 for outlet, consumers in changes.turned:
                     outlet.turn(consumers)
         except BaseException as error:
             await self._shut_down(_only(changes.graph, changes.new))
             for node in changes.new:
-                node.telemetry.forget_observed()
+                node.settings.telemetry.forget_observed()
             if _address_in_use(error) and (changes.gone.receivers or changes.gone.extensions):
                 raise AddressPasses(str(error)) from error
             raise
@@ -137,16 +155,19 @@ class Service:
 
     async def _start(self, node: Node) -> None:
         self._started[id(node.component)] = node.component  # also if it fails: half a start needs its shutdown too
+        if isinstance(node.component, HealthWatcher):
+            node.component.watch(self.overview)
         try:
             await node.component.start()
+            node.settings.health.started()
         except Exception as error:
             raise StartError(f'failed to start "{node.id}" {node.kind.singular}: {error or repr(error)}') from error
 
-    async def _revise(self, node: Node, settings: Settings, revisions: AsyncExitStack) -> None:
+    async def _revise(self, node: Node, revisions: AsyncExitStack) -> None:
         if not isinstance(node.component, Revisable):
             raise TypeError(f'"{node.id}" cannot be revised')
         try:
-            await revisions.enter_async_context(node.component.revision(node.configured.config, settings))
+            await revisions.enter_async_context(node.component.revision(node.configured.config, node.settings))
         except Exception as error:
             text = f'the new configuration of "{node.id}" {node.kind.singular} cannot be taken: {error or repr(error)}'
             raise StartError(text) from error
@@ -166,7 +187,7 @@ class Service:
             self._note(f"{left} spans could not be handed to components that are gone")
         self._problems += await self._shut_down(Graph(gone.extensions, gone.exporters, gone.processors))
         for node in gone.start_order():
-            node.telemetry.forget_observed()
+            node.settings.telemetry.forget_observed()
 
     async def _hand_over(self, node: Node, successor: Node) -> int:
         """Give what an exporter could not send to the one that has taken its place; 0, the spans that are left."""
@@ -193,6 +214,7 @@ class Service:
             return []
         name = f'"{node.id}" {node.kind.singular}'
         problems: list[str] = []
+        node.settings.health.stopping()
         try:
             await node.component.shutdown()
         except Exception as error:  # noqa: BLE001 (the others must still drain)
@@ -202,6 +224,7 @@ class Service:
             left += await node.outlet.drain(_OUTLET_SECONDS)
         if left:
             problems.append(f"{name} could not hand on {left} spans")
+        node.settings.health.stopped()
         for problem in problems:
             self._logger.error("shutdown incomplete", problem=problem)
         return problems

@@ -80,6 +80,7 @@ class MemoryLimiter:
         )
         self._measure = measure
         self._logger = settings.logger
+        self._health = settings.health
         self._accepted = settings.telemetry.counter(catalogue.MEMORY_LIMITER_ACCEPTED, settings.id)
         self._refused = settings.telemetry.counter(catalogue.MEMORY_LIMITER_REFUSED, settings.id)
         self._incoming = settings.telemetry.counter(catalogue.PROCESSOR_INCOMING, settings.id)
@@ -140,8 +141,10 @@ class MemoryLimiter:
         if self._watch.update(resident):
             memory = {"resident_mib": resident >> 20}
             if self._watch.refusing:
+                self._health.recoverable(REFUSAL)
                 self._logger.warning("memory usage is above the soft limit, refusing data", **memory)
             else:
+                self._health.ok()
                 self._logger.info("memory usage is back within the limit", **memory)
 
     async def _check_for_ever(self) -> None:

@@ -1,6 +1,7 @@
 """Scoring off the event loop that always comes back: with verdicts, or with spans that go on without."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -17,6 +18,9 @@ from otel_tracead.traces.trace import Trace
 PATIENCE: Final = 30.0
 """Seconds after which a batch goes on without a verdict."""
 
+HOPELESS: Final = 300.0
+"""Seconds of hanging after which the health check calls it permanent."""
+
 
 class Judging:
     """Has batches of traces judged in a thread of its own, one at a time.
@@ -30,6 +34,7 @@ class Judging:
         settings: id, telemetry, logger.
         patience: seconds that a batch may take. A thread that hangs longer cannot be stopped: until it comes back,
             traces go on unscored.
+        hopeless: seconds after which nobody expects it to come back.
 
     Attributes:
         detector: who judges the next batch; a batch is judged by one.
@@ -37,16 +42,26 @@ class Judging:
         reverted: called with the detector that judges again after another failed its probation, and the error.
     """
 
-    def __init__(self, detector: Detector, rules: Rules, settings: Settings, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        rules: Rules,
+        settings: Settings,
+        patience: float = PATIENCE,
+        hopeless: float = HOPELESS,
+    ) -> None:
         self.detector = detector
         self.rules = rules
         self.reverted: Callable[[Detector, str], None] = lambda _detector, _error: None
         self._former: Detector | None = None
         self._patience = patience
+        self._hopeless = hopeless
         self._watchdog: asyncio.Timeout | None = None
         self._thread: ScoringThread[_Outcome] = ScoringThread(f"score {settings.id}")
         self._failures = settings.telemetry.counter(SCORING_FAILURES, settings.id)
         self._duration = settings.telemetry.histogram(SCORING_DURATION, settings.id)
+        self._health = settings.health
+        self._hangs_since = math.inf
         self._log = LogLimiter(settings.logger)
 
     def replace(self, detector: Detector) -> None:
@@ -72,13 +87,17 @@ class Judging:
             return await self._without_verdict(traces, TIMEOUT if watchdog.expired() else ERROR, text)
         finally:
             self._watchdog = None
+        self._hangs_since = math.inf
         self._duration.observe(outcome.seconds)
         if outcome.failed is not None and former is not None:
             self._revert(detector, former, repr(outcome.failed))
         elif outcome.scored.error is None and self.detector is detector:
             self._former = None  # and with it its memory
-        if outcome.scored.error is not None:
+        if outcome.scored.error is None:
+            self._health.ok()
+        else:
             self._note(repr(outcome.scored.error))
+            self._health.recoverable(f"some traces could not be scored: {outcome.scored.error!r}")
         return outcome.scored
 
     def hurry(self, seconds: float) -> None:
@@ -99,6 +118,13 @@ class Judging:
 
     async def _without_verdict(self, traces: Sequence[Trace], reason: str, error: str) -> Scored:
         self._note(error)
+        now = time.monotonic()
+        if reason == TIMEOUT:
+            self._hangs_since = min(self._hangs_since, now)
+        if now - self._hangs_since >= self._hopeless:
+            self._health.permanent("scoring hangs, all traces go on unscored: start the stage anew")
+        else:
+            self._health.recoverable(f"traces go on unscored: {error}")
         return await asyncio.to_thread(pass_unscored, traces, reason, self.rules)
 
     def _note(self, error: str) -> None:

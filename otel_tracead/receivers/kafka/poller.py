@@ -54,6 +54,9 @@ class Listener(Protocol):
     def died(self, error: Exception) -> None:
         """The thread has ended by *error*."""
 
+    def brokers(self, up: int) -> None:
+        """Take note of how many brokers there is a connection to, every few seconds."""
+
     def commit_failed(self, error: KafkaError) -> None:
         """Offsets could not be committed; they will be again."""
 
@@ -288,3 +291,4 @@ class Poller(threading.Thread):
         numbers = json.loads(text)
         brokers = numbers.get("brokers", {}).values()
         self.brokers_up = sum(broker.get("state") == "UP" and broker.get("nodeid", -1) >= 0 for broker in brokers)
+        self._listener.brokers(self.brokers_up)

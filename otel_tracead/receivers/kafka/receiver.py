@@ -141,6 +141,13 @@ class KafkaReceiver:
         """Note that there is no polling any more: the service cannot live with that."""
         self._settings.fail(StartError(f"{self._id}: the Kafka client cannot go on: {error!r}"))
 
+    def brokers(self, up: int) -> None:
+        """Say whether Kafka is there."""
+        if up:
+            self._settings.health.ok()
+        else:
+            self._settings.health.recoverable("no broker can be reached")
+
     def commit_failed(self, error: KafkaError) -> None:
         """Note that offsets were not committed."""
         self._count(telemetry.KAFKA_COMMIT_FAILURES, self._id).add()
@@ -250,6 +257,9 @@ class _OnLoop:
 
     def died(self, error: Exception) -> None:
         self._call(self._receiver.died, error)
+
+    def brokers(self, up: int) -> None:
+        self._call(self._receiver.brokers, up)
 
     def commit_failed(self, error: KafkaError) -> None:
         self._call(self._receiver.commit_failed, error)

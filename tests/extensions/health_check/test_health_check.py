@@ -50,6 +50,38 @@ async def test_path_and_body_may_be_chosen() -> None:
     await health.shutdown()
 
 
+@pytest.mark.parametrize(
+    ("path", "asked", "answers"),
+    [
+        ("/", "/", True), ("/", "/anything/below", True), ("/health", "/health", True), ("/health", "/health/", False),
+        ("/health", "/", False), ("/health/", "/health/", True), ("/health/", "/health/live", True),
+    ],
+)  # fmt: skip
+async def test_paths_are_those_of_the_collectors_server(path: str, asked: str, answers: bool) -> None:
+    health = extension(path=path)
+    await health.start()
+    assert (await ask(health, asked))[0] == (503 if answers else 404)
+    await health.shutdown()
+
+
+async def test_any_method_is_answered() -> None:
+    health = extension()
+    await health.start()
+    async with aiohttp.ClientSession() as session:
+        for method in ("GET", "HEAD", "POST", "PUT"):
+            async with session.request(method, f"http://127.0.0.1:{health.port}/") as response:
+                assert response.status == 503
+    await health.shutdown()
+
+
+def test_the_second_version_has_its_own_sections() -> None:
+    for written in ({"use_v2": True}, {"http": {}}, {"component_health": {"include_permanent_errors": True}}):
+        with pytest.raises(ConfigError, match="use_v2"):
+            extension(**written)
+    with pytest.raises(ConfigError, match="answers over HTTP"):
+        extension(use_v2=True, http={}, grpc={"endpoint": "localhost:13132"})
+
+
 async def test_a_port_in_use_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         health = extension(endpoint=f"127.0.0.1:{taken.getsockname()[1]}")
