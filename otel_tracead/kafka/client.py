@@ -216,6 +216,7 @@ class KafkaClientConfig(ComponentConfig):
             "security.protocol": kind,
             "topic.metadata.refresh.interval.ms": refresh,
             "metadata.max.age.ms": max(3 * refresh, 900_000),
+            "reconnect.backoff.max.ms": 2000,  # brokers that come back are found soon
             "connections.max.idle.ms": milliseconds(self.conn_idle_timeout),
             **({"client.dns.lookup": lookup} if lookup else {}),
             **(tls.properties() if tls is not None and encrypted else {}),

@@ -265,7 +265,7 @@ class KafkaReceiverConfig(KafkaClientConfig):
         Raises:
             OSError: a certificate cannot be read.
         """
-        fetch = self.max_fetch_size or 50 * 1024 * 1024
+        fetch = max(1000, self.max_fetch_size or 50 * 1024 * 1024)  # librdkafka takes no less
         session = milliseconds(self.session_timeout)
         return {
             **self.client_properties(),
@@ -277,7 +277,7 @@ class KafkaReceiverConfig(KafkaClientConfig):
             "max.poll.interval.ms": max(300_000, session),
             "fetch.min.bytes": max(1, self.min_fetch_size),
             "fetch.max.bytes": fetch,
-            "message.max.bytes": max(1000, min(fetch, 1_000_000)),
+            "message.max.bytes": min(fetch, 1_000_000),
             "receive.message.max.bytes": max(100_000_000, fetch + 512),
             "fetch.wait.max.ms": milliseconds(self.max_fetch_wait),
             "max.partition.fetch.bytes": self.default_fetch_size or self.max_partition_fetch_size,
@@ -299,7 +299,9 @@ class KafkaReceiverConfig(KafkaClientConfig):
 
 def _known_encoding(encoding: object) -> object:
     if isinstance(encoding, str) and encoding.startswith(("jaeger_", "zipkin_thrift")):
-        raise ValueError(f'encoding "{encoding}" is not in otel-tracead: otlp_proto, otlp_json, zipkin_json and zipkin_proto are')
+        raise ValueError(
+            f'encoding "{encoding}" is not in otel-tracead: otlp_proto, otlp_json, zipkin_json and zipkin_proto are'
+        )
     return encoding
 
 
