@@ -31,8 +31,8 @@ def _query(service: str, window: Window, limit: int) -> Parameters:
 
 def _found(document: Any) -> Iterator[Found[Any]]:
     for trace in document["data"] or ():
-        began = min((int(span["startTime"]) for span in trace["spans"]), default=0)
-        yield Found(trace["traceID"].lower().zfill(_ID_DIGITS), began, trace)
+        starts = [int(span["startTime"]) for span in trace["spans"]] or [0]
+        yield Found(trace["traceID"].lower().zfill(_ID_DIGITS), min(starts), max(starts), trace)
 
 
 API = Api(

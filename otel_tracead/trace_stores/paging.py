@@ -1,8 +1,10 @@
 """Reads a store whole that gives only so many traces at once: by windows of time, cut until each fits; pure.
 
-All that is asked of a store is that an answer with fewer traces than the limit is all there is in the window. Which
-traces it leaves out of a longer one differs: most stores give the newest, Jaeger's memory those that came last. So a
-window whose answer is as long as the limit is cut, and its parts are asked for.
+Which traces a store leaves out of an answer that would be longer than the limit differs: most give the newest, Jaeger's
+memory those that came last. So a window whose answer is as long as the limit is cut, and its parts are asked for. An
+answer that is shorter is all there is in the window, but with Cassandra: there the limit counts rows of an index, of
+which a trace has several, newest first (jaegertracing/jaeger#166). So the part of the window before the oldest trace of
+an answer is asked for once more, until nothing new comes.
 """
 
 import math
@@ -17,6 +19,7 @@ _REMEMBERED: Final = 100_000
 _MOST_PARTS: Final = 16
 _FEWEST_PARTS: Final = 2
 _GROWTH: Final = 4
+_FILLED: Final = 10  # an answer with fewer than this part of the limit is not asked for again
 
 _TraceT = TypeVar("_TraceT")
 
@@ -51,11 +54,13 @@ class Found(Generic[_TraceT]):
     Attributes:
         key: the same for the same trace, whatever the answer; its id, say.
         began: when its earliest span began, in the store's unit, rounded down.
+        latest: when its latest span began, likewise.
         trace: the trace itself.
     """
 
     key: str
     began: int
+    latest: int
     trace: _TraceT
 
 
@@ -113,9 +118,9 @@ class Pages(Generic[_TraceT]):
         Raises:
             TooDense: one moment holds too many traces.
         """
-        waiting = [(whole, tuple(services))]
+        waiting = [(whole, tuple(services), False)]
         while waiting:
-            window, asked = waiting.pop()
+            window, asked, once_more = waiting.pop()
             dense: list[str] = []
             parts = _FEWEST_PARTS
             for service in asked:
@@ -123,13 +128,17 @@ class Pages(Generic[_TraceT]):
                 if needed > 1:
                     dense.append(service)
                     parts = max(parts, needed)
-                else:
-                    yield from self._new(found)
+                    continue
+                before = len(self._seen)
+                yield from self._new(found)
+                rest = _rest(found, window) if len(found) * _FILLED >= self._limit else None
+                if rest is not None and (not once_more or len(self._seen) > before):
+                    waiting.append((rest, (service,), True))
             if dense:
-                waiting += [(part, tuple(dense)) for part in window.parts(parts)]
-            else:  # all that is left lies before this window
-                self._forget(window.first)
-                progress((whole.last - window.first) / max(whole.last - whole.first, 1))
+                waiting += [(part, tuple(dense), False) for part in window.parts(parts)]
+            left = max((window.last for window, _, _ in waiting), default=whole.first)
+            self._forget(left)
+            progress((whole.last - left) / max(whole.last - whole.first, 1))
 
     def _ask(self, service: str, window: Window) -> tuple[Sequence[Found[_TraceT]], int]:
         """Give what is in a window and 1, or, where that is cut off, into how many parts the window should be cut."""
@@ -166,6 +175,13 @@ class Pages(Generic[_TraceT]):
             if index >= old or began <= before  # the border is the next window's, too
         )
         self._tidy_at = 2 * len(self._seen) + 1
+
+
+def _rest(found: Sequence[Found[_TraceT]], window: Window) -> Window | None:
+    """Give the part of a window that rows left out of a short answer would lie in; None if that is all of it."""
+    oldest = min(one.latest for one in found)  # of the rows that came none is older than one of each trace
+    last = max(oldest, window.first + 1)
+    return Window(window.first, last) if last < window.last else None
 
 
 def _parts(found: Sequence[Found[_TraceT]], window: Window, limit: int) -> int:

@@ -35,10 +35,10 @@ def _found(document: Any) -> Iterator[Found[Any]]:
     if type(document) is not list:
         raise TypeError
     for trace in document:
-        began = min((int(span["timestamp"]) for span in trace if span.get("timestamp")), default=0)
+        starts = [int(span["timestamp"]) // 1000 for span in trace if span.get("timestamp")] or [0]
         # A server that is not strict puts ids of 16 and of 32 digits into one trace.
         key = min((span["traceId"].lower().zfill(_ID_DIGITS) for span in trace), default="")
-        yield Found(key, began // 1000, trace)
+        yield Found(key, min(starts), max(starts), trace)
 
 
 API = Api(

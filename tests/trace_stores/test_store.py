@@ -176,7 +176,7 @@ def test_what_zipkin_is_asked(backend) -> None:
     server = backend(one_after_the_other((200, b'["other","shop"]'), (200, zipkin_traces(1))))
     end = NOW // 10**6
     read(f"zipkin+http://{server.place}?serviceName=Shop&start={end - 5}&end={end}&annotationQuery=error&limit=9")
-    services, (path, query) = server.asked
+    services, (path, query), *_ = server.asked
     assert services[0] == "/api/v2/services"
     assert path == "/api/v2/traces"
     assert {key: value[0] for key, value in query.items()} == {
