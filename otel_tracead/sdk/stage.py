@@ -44,7 +44,7 @@ from otel_tracead.traces.trace import Trace
 NAME: Final = "tracead"
 """What the stage's metrics are labelled with."""
 
-_TICK: Final = 0.2  # seconds between two looks at what came
+_TICK: Final = 0.5  # seconds between two looks at what came: many spans at a time cost less each
 _WAITING: Final = 20_000  # spans that nobody has looked at: some 50 MB; only an exporter that hangs lets them grow
 _TOGETHER: Final = 16_384  # spans that are judged together, unless one trace alone has more
 _EXPORTED: Final = 512  # spans a call of the exporter, as the SDK's batch processor has it

@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes, decode_request
+from otel_tracead.wire.otlp_json import plain_value
 
 KINDS = {2: SpanKind.SERVER, 3: SpanKind.CLIENT, 4: SpanKind.PRODUCER, 5: SpanKind.CONSUMER}
 
@@ -52,7 +53,7 @@ class Application:
                 span.name,
                 context,
                 KINDS.get(span.kind, SpanKind.INTERNAL),
-                attributes={pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in span.attributes},
+                attributes={pair.key: plain_value(pair.value) for pair in span.attributes},
                 start_time=span.start_time_unix_nano,
             )
             if span.status.code == 2:

@@ -1,6 +1,8 @@
 """Scored by the real SDK in this process: every span once, the verdicts of `score`, and never a thread that waits."""
 
-import os
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -30,6 +32,7 @@ from otel_tracead.traces.offline import gather
 from otel_tracead.wire.files import expand, read_file
 from tests.contract.receiver_contract import until
 from tests.sdk.replay import Application, as_batch, own
+from tests.source_tree import ROOT
 from tests.tiny_model import shop_traces
 
 
@@ -371,35 +374,15 @@ def test_many_threads(shop, tiny_artifact: Path) -> None:
     assert len({span_key(span) for span in found}) == len(found) == sum(sent)
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_forked_child_scores_for_itself_and_the_parent_what_it_held(shop, tiny_artifact: Path) -> None:
-    exporter = InMemorySpanExporter()
-    processor = TraceadSpanProcessor(exporter, model=str(tiny_artifact))
-    application = Application(processor)
-    sent = application.play(shop[:10])
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            exporter.clear()
-            played = application.play(shop[10:14])
-            done = processor.force_flush(10_000)
-            found = exporter.get_finished_spans()
-            scored = sum("tracead.trace.anomalous" in span.attributes for span in found)
-            os.write(writing, f"{played} {done} {len(found)} {scored}".encode())
-            processor.shutdown()
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    played, done, found, scored = os.read(reading, 100).decode().split()
-    assert (done, scored) == ("True", "4")
-    assert played == found
-    processor.shutdown()
-    assert len(exporter.get_finished_spans()) == sent
-    os.close(reading)
-    os.close(writing)
+def test_a_forked_child_scores_for_itself_and_the_parent_what_it_held(tiny_artifact: Path) -> None:
+    command = [sys.executable, "-m", "tests.sdk.forked", str(tiny_artifact)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+    child, parent = map(json.loads, done.stdout.splitlines())
+    assert child["flushed"] is True
+    assert (child["child"]["found"], child["child"]["scored"]) == (child["child"]["played"], 4)
+    assert parent["code"] == 0
+    assert (parent["parent"]["found"], parent["parent"]["scored"]) == (parent["parent"]["played"], 10)
 
 
 def test_recorded_traffic_is_what_a_model_can_be_trained_on(tmp_path: Path, tiny_artifact: Path) -> None:
