@@ -32,11 +32,15 @@ NO_SERVICE_NAME = "OTLPResourceNoServiceName"
 PEER_SERVICE = "peer.service"
 HOST_IP, HOST_PORT = "net.host.ip", "net.host.port"
 PEER_IP, PEER_PORT = "net.peer.ip", "net.peer.port"
+# What newer Collectors write for these.
+NEW_PEER_SERVICE = "service.peer.name"
+NEW_HOST_IP, NEW_HOST_PORT = "network.local.address", "network.local.port"
+NEW_PEER_IP, NEW_PEER_PORT = "network.peer.address", "network.peer.port"
 REMOTE_RANKS: tuple[tuple[str, str | None], ...] = (
     (PEER_SERVICE, None),
     ("server.address", None),
     ("net.peer.name", None),
-    ("network.peer.address", "network.peer.port"),
+    (NEW_PEER_IP, NEW_PEER_PORT),
     ("server.socket.domain", None),
     ("server.socket.address", "server.socket.port"),
     ("net.sock.peer.name", None),

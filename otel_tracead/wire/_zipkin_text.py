@@ -103,8 +103,8 @@ def with_tags(span: bytes, tags: Mapping[str, str]) -> bytes:
         end = span.rindex(b"}")
         return span[:end] + b',"tags":{' + added + b"}" + span[end:]
     start, end = holder
-    kept = _kept(span, start, end, tags.__contains__)
-    return span[:start] + kept[:-1] + (b"," if kept != b"{}" else b"") + added + b"}" + span[end:]
+    members = filter(None, (_kept(span, start, end, tags.__contains__)[1:-1], added))
+    return span[:start] + b"{" + b",".join(members) + b"}" + span[end:]
 
 
 def without_tags(span: bytes, prefix: str) -> bytes:

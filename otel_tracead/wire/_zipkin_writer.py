@@ -21,6 +21,8 @@ _Object = dict[str, Any]
 _KINDS = {number: kind for kind, number in names.KINDS.items()}
 _FLAGS = ((names.SHARED, "shared"), (names.DEBUG, "debug"))
 _OUTGOING = ("CLIENT", "PRODUCER")
+_HERE = (names.HOST_IP, names.HOST_PORT), (names.NEW_HOST_IP, names.NEW_HOST_PORT)
+_THERE = (names.PEER_IP, names.PEER_PORT), (names.NEW_PEER_IP, names.NEW_PEER_PORT)
 
 
 def shared_part(envelope: Envelope, default_service_name: str) -> tuple[str, dict[str, str]]:
@@ -53,7 +55,7 @@ def write_span(encoded: bytes, service: str, shared_tags: Mapping[str, str]) -> 
     if span.name:
         result["name"] = span.name
     result |= _times(span, absent=tags.pop(names.START_ABSENT, "") == "true")
-    result["localEndpoint"] = {"serviceName": service, **_address(tags, names.HOST_IP, names.HOST_PORT)}
+    result["localEndpoint"] = {"serviceName": service, **_address(tags, *_HERE)}
     remote = _remote(tags, kind)
     if remote:
         result["remoteEndpoint"] = remote
@@ -89,15 +91,18 @@ def _ids(span: Any, encoded: bytes) -> _Object:
     return result
 
 
-def _address(tags: dict[str, str], ip_key: str, port_key: str) -> _Object:
-    """Move an address from the tags into an endpoint's fields; what is no address stays a tag."""
-    endpoint = _ip(tags.get(ip_key, ""))
-    if endpoint:
-        del tags[ip_key]
-    port = _port(tags.get(port_key, ""))
-    if port:
-        del tags[port_key]
-        endpoint["port"] = port
+def _address(tags: dict[str, str], *keys: tuple[str, str]) -> _Object:
+    """Move an address and a port from the tags into an endpoint's fields, by the first keys that have one; else they stay."""
+    endpoint: _Object = {}
+    for ip_key, port_key in keys:
+        found = _ip(tags.get(ip_key, "")) if not endpoint.keys() & {"ipv4", "ipv6"} else {}
+        if found:
+            del tags[ip_key]
+            endpoint |= found
+        port = _port(tags.get(port_key, "")) if "port" not in endpoint else None
+        if port:
+            del tags[port_key]
+            endpoint["port"] = port
     return endpoint
 
 
@@ -106,7 +111,9 @@ def _ip(address: str) -> _Object:
         parsed = ip_address(address)
     except ValueError:
         return {}
-    return {"ipv6" if isinstance(parsed, IPv6Address) else "ipv4": address}
+    if isinstance(parsed, IPv6Address):
+        return {} if parsed.scope_id else {"ipv6": address}  # fe80::1%eth0 is one that no server reads
+    return {"ipv4": address}
 
 
 def _port(digits: str) -> int | None:
@@ -118,9 +125,10 @@ def _port(digits: str) -> int | None:
 
 
 def _remote(tags: dict[str, str], kind: str | None) -> _Object:
-    service = tags.pop(names.PEER_SERVICE, "")
+    service = tags.pop(names.PEER_SERVICE, "") or tags.pop(names.NEW_PEER_SERVICE, "")
     remote = {"serviceName": service} if service else {}
-    remote |= _address(tags, names.PEER_IP, names.PEER_PORT)
+    # Alone, the newer address of a call's other side is one of the ranks, and stays a tag.
+    remote |= _address(tags, *(_THERE if service or kind not in _OUTGOING else _THERE[:1]))
     if remote or kind not in _OUTGOING:
         return remote
     for name_key, port_key in names.REMOTE_RANKS:
