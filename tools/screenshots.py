@@ -27,8 +27,8 @@ _TRAFFIC: Final = ("--duration", "1m", *(word for fault in _FAULTS for word in (
 _ROWS: Final = 16  # spans that the page shows without scrolling
 
 
-def take(url: str, folder: Path) -> str:
-    """Search Zipkin's page at *url* by hand for strong anomalies, open one, choose its marked span, picture both pages.
+def take(url: str, folder: Path, query: str = _HIGH) -> str:
+    """Type *query* into Zipkin's page at *url*, open a found trace, choose its marked span, and picture both pages.
 
     Returns:
         What the pictures show, in a line.
@@ -39,10 +39,10 @@ def take(url: str, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with open_page() as page:
         zipkin = ZipkinPage(page, url)
-        zipkin.type_search(_HIGH)
+        zipkin.type_search(query)
         results = zipkin.results()
         if not results:
-            raise LookupError(f"{_HIGH} finds nothing in {url}")
+            raise LookupError(f"{query} finds nothing in {url}")
         page.screenshot(path=folder / "zipkin-search.png")
         trace = _telling(url)
         page.goto(f"{url}/zipkin/traces/{trace[0]['traceId']}")
@@ -55,7 +55,8 @@ def take(url: str, folder: Path) -> str:
         ).first.scroll_into_view_if_needed()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=folder / "zipkin-trace.png")
-        return f"{len(results)} traces listed; opened one of {results[0]!r} … and its span {marked['name']!r}"
+        tags = {key: value for key, value in zipkin.tags().items() if key.startswith("tracead.anomaly.")}
+        return f"{len(results)} traces listed; the marked span of {trace[0]['traceId']} shows {tags}"
 
 
 def _telling(url: str) -> list[dict[str, Any]]:
