@@ -15,17 +15,24 @@ from otel_tracead.wire.otlp import Envelopes
 
 _LENGTH = struct.Struct(">I")
 _RESOURCE_SPANS = 0x0A  # tag of the one field of a request
+_FIELDS = (b"\x0a", b"\x12", b"\x1a")  # tags of the fields of resource spans
 _CUT = "if the file was cut, get it again"
 
 
 def is_framed(head: bytes) -> bool:
     """Tell whether a file starts with a length and what a message starts with (OTLP, JSON or Zstandard)."""
-    if len(head) < _LENGTH.size or _LENGTH.unpack_from(head)[0] > LIMIT:
+    if len(head) < _LENGTH.size or _LENGTH.unpack_from(head)[0] > LIMIT or _is_request(head):
         return False
     message = head[_LENGTH.size :]
     if not _LENGTH.unpack_from(head)[0]:
         return not message or is_framed(message)
     return message[:1] in (b"\n", b"{") or message.startswith(ZSTD_MAGIC)
+
+
+def _is_request(head: bytes) -> bool:
+    """Tell whether a file starts with resource spans and one of their fields; as a length that would be 160 MiB and more."""
+    end = next((index for index in range(1, min(len(head), 6)) if head[index] < 0x80), len(head))
+    return head[:1] == b"\n" and head[end + 1 : end + 2] in _FIELDS
 
 
 def is_plain(head: bytes) -> bool:

@@ -6,6 +6,7 @@ import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,9 +15,10 @@ import pytest
 
 from otel_tracead.cli import invoke
 from otel_tracead.errors import InputError
+from otel_tracead.trace_stores import store
 from otel_tracead.trace_stores.address import parse_address
 from otel_tracead.trace_stores.client import StoreClient
-from otel_tracead.trace_stores.paging import TooMuch
+from otel_tracead.trace_stores.paging import Pages, TooMuch
 from otel_tracead.trace_stores.store import TraceStore
 from otel_tracead.traces.reading import read_traces
 
@@ -97,8 +99,8 @@ def jaeger_traces(*numbers: int) -> bytes:
 
 
 def read(address: str, waits: list[float] | None = None) -> list[str]:
-    store = TraceStore(parse_address(address, NOW), wait=(waits if waits is not None else []).append)
-    return [trace.trace_id.hex().lstrip("0") for trace in read_traces([store])]
+    source = TraceStore(parse_address(address, NOW), wait=(waits if waits is not None else []).append)
+    return [trace.trace_id.hex().lstrip("0") for trace in read_traces([source])]
 
 
 def one_after_the_other(*answers: Answer) -> Callable[..., Answer]:
@@ -225,13 +227,14 @@ def test_an_empty_jaeger_says_so(backend) -> None:
         read(f"jaeger+http://{server.place}")
 
 
-def test_more_at_one_moment_than_an_answer_holds(backend) -> None:
+def test_more_at_one_moment_than_an_answer_holds(backend, monkeypatch) -> None:
     def answer(_path: str, query: dict[str, list[str]]) -> Answer:
         return 200, zipkin_traces(*range(int(query["limit"][0])), at=NOW)
 
+    monkeypatch.setattr(store, "Pages", partial(Pages, most=50))
     server = backend(answer)
     with pytest.raises(InputError, match=r"that began at .* are more than one answer can hold; narrow the search"):
-        read(f"zipkin+http://{server.place}?lookback=1ms&limit=10000")
+        read(f"zipkin+http://{server.place}?lookback=1ms&limit=9")
 
 
 def test_answers_are_bounded_whatever_they_are_compressed_to(backend) -> None:

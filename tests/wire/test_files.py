@@ -13,6 +13,7 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest as Request
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_tracead.errors import InputError
@@ -185,6 +186,21 @@ def test_zipkin_spans_before_the_damage_are_given(compress, tmp_path):
         sizes.extend(len(batch) for _, batch in read_file(path))
     assert sum(sizes) > 3000
     assert sizes[-1] < 500
+
+
+@pytest.mark.parametrize("size", [1, 100, 128, 5_000, 16_383, 16_384, 300_000, 2_097_152, 3_000_000])
+def test_a_plain_message_of_any_size_is_not_taken_for_a_framed_one(size, tmp_path):
+    """Its first bytes are a length, too: of 160 MiB and more."""
+    resource_spans = Request().resource_spans.add()
+    resource_spans.schema_url = "x" * size
+    resource_spans.resource.attributes.add(key="service.name")
+    resource_spans.scope_spans.add().spans.add(trace_id=b"1" * 16, span_id=b"1" * 8)
+    plain = Request(resource_spans=[resource_spans]).SerializeToString()
+    bare = Request(resource_spans=[resource_spans])
+    bare.resource_spans[0].ClearField("resource")
+    for content in (plain, bare.SerializeToString()):
+        assert _count(_write(tmp_path, "a.pb", content)) == 1
+        assert _count(_write(tmp_path, "b.pb", struct.pack(">I", len(content)) + content)) == 1
 
 
 def test_files_that_cannot_be_opened(tmp_path):
