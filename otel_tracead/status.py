@@ -87,6 +87,8 @@ RETRYABLE_HTTP: Final = frozenset({429, 502, 503, 504})
 _DEFAULT_RETRY_AFTER: Final = 1.0
 _UNREADABLE: Final = (400, 422)
 _TOO_LARGE: Final = 413
+# What Go's gRPC says of a request that its codec cannot read: one of the spans is at fault, and INTERNAL is not said of it.
+_NOT_READ: Final = "error unmarshalling request"
 _OVER_MESSAGE_LIMIT: Final = ("larger than max", "exceeds maximum size", "message too large")
 
 
@@ -138,7 +140,8 @@ def error_from_grpc(code: Code, message: str, retry_after: float | None = None) 
         return TooLarge(text) if over else PermanentError(text)
     if code in RETRYABLE_GRPC:
         return RetryableError(text, retry_after)
-    return InvalidRequest(text) if code is Code.INVALID_ARGUMENT else PermanentError(text)
+    unreadable = code is Code.INVALID_ARGUMENT or (code is Code.INTERNAL and _NOT_READ in message)
+    return InvalidRequest(text) if unreadable else PermanentError(text)
 
 
 def error_from_http(

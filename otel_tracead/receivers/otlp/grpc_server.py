@@ -1,5 +1,6 @@
 """OTLP over gRPC: `TraceService/Export` on raw bytes, so that nothing is parsed twice."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
@@ -7,7 +8,7 @@ import grpc.aio
 
 from otel_tracead.auth import server_authenticator
 from otel_tracead.component import Consumer, ServerAuthenticator, Settings
-from otel_tracead.errors import Unauthenticated
+from otel_tracead.errors import InvalidRequest, Unauthenticated
 from otel_tracead.receivers.intake import Intake
 from otel_tracead.receivers.listening import address, bind, cannot_listen, warn_if_open
 from otel_tracead.receivers.otlp.config import GrpcServerConfig, KeepaliveServer
@@ -15,7 +16,7 @@ from otel_tracead.status import answer
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes, decode_request
 
-_SERVICE: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
+_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _MIB: Final = 1 << 20
 _DETAILS: Final = "grpc-status-details-bin"
 _SUCCESS: Final = b""  # an ExportTraceServiceResponse with partial_success unset
@@ -64,8 +65,7 @@ class OtlpGrpcServer:
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         guards = [] if self._authenticator is None else [_Guard(self._authenticator, self._intake)]
         server = grpc.aio.server(interceptors=guards, options=_options(config))
-        export = grpc.unary_unary_rpc_method_handler(self._export)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Export": export}),))
+        server.add_generic_rpc_handlers((_OneMethod(self._export, self._intake),))
         try:
             if credentials is None:
                 self.port = server.add_insecure_port(target)
@@ -89,15 +89,44 @@ class OtlpGrpcServer:
             await server.stop(self._drain_timeout)
             await self._intake.finish(self._drain_timeout)
 
-    async def _export(self, body: bytes, context: Any) -> bytes:
+    async def _export(self, _requests: Any, context: Any) -> bytes:
         try:
-            await self._intake.take(body, self._decode)
+            await self._intake.take(await self._read(context), self._decode)
         except Exception as error:  # noqa: BLE001 (whatever it is, the sender gets a status)
             await _abort(context, error)
         return _SUCCESS
 
+    async def _read(self, context: Any) -> bytes:
+        body = await context.read()
+        if isinstance(body, bytes):
+            return body
+        error = InvalidRequest("there is no message, or none that gRPC can unpack")
+        self._intake.refuse(error)
+        raise error
+
     def _decode(self, body: bytes) -> SpanBatch:
         return decode_request(body, self._envelopes)
+
+
+_GenericHandler: Any = grpc.GenericRpcHandler
+
+
+class _OneMethod(_GenericHandler):  # type: ignore[misc]  # grpc ships no types
+    """The one method that there is; requests for others are counted, and answered with UNIMPLEMENTED.
+
+    Its message is read as a stream of one. Read otherwise, a request whose message gRPC refuses (too large, not the
+    compression that it says) would never be heard of.
+    """
+
+    def __init__(self, export: Callable[..., Any], intake: Intake) -> None:
+        self._export = grpc.stream_unary_rpc_method_handler(export)
+        self._intake = intake
+
+    def service(self, details: Any) -> Any:
+        if details.method == _METHOD:
+            return self._export
+        self._intake.refuse(InvalidRequest(f"no such method: {details.method}"))
+        return None
 
 
 _Interceptor: Any = grpc.aio.ServerInterceptor

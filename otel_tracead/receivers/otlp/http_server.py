@@ -69,17 +69,21 @@ class OtlpHttpServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.path != self._path:
-            return text(404, f"404 page not found, traces go to {self._path}")
+            return self._no(404, f"404 page not found, traces go to {self._path}")
         if request.method != "POST":
-            return text(405, "405 method not allowed, supported: [POST]", Allow="POST")
+            return self._no(405, "405 method not allowed, supported: [POST]", Allow="POST")
         encoding = _ENCODINGS.get(request.content_type)
         if encoding is None:
-            return text(415, f"415 unsupported media type, supported: [{', '.join(sorted(_ENCODINGS))}]")
+            return self._no(415, f"415 unsupported media type, supported: [{', '.join(sorted(_ENCODINGS))}]")
         try:
             await self._receive(request, encoding)
         except Exception as error:  # noqa: BLE001 (whatever it is, the sender gets a status)
             return _refusal(error, encoding)
         return web.Response(body=encoding.success, content_type=encoding.content_type)
+
+    def _no(self, status: int, message: str, **headers: str) -> web.Response:
+        self._intake.refuse(InvalidRequest(message))
+        return text(status, message, **headers)
 
     def _unauthenticated(self, request: web.Request, error: Unauthenticated) -> web.StreamResponse:
         self._intake.refuse(error)

@@ -67,14 +67,14 @@ class ZipkinServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         v1 = _V1_PATH in request.path
         if not v1 and _V2_PATH not in request.path:
-            return text(404, f"404 page not found, spans go to /{_V2_PATH} or /{_V1_PATH}")
+            return self._no(404, f"404 page not found, spans go to /{_V2_PATH} or /{_V1_PATH}")
         if request.method != "POST":
-            return text(405, "405 method not allowed, supported: [POST]", Allow="POST")
+            return self._no(405, "405 method not allowed, supported: [POST]", Allow="POST")
         if request.content_type == _THRIFT:
-            return text(415, "415 unsupported media type: thrift is not taken, send JSON (v1 or v2) or protobuf (v2)")
+            return self._no(415, "415 unsupported media type: thrift is not taken, send JSON (v1 or v2) or protobuf (v2)")
         protobuf = request.content_type == _PROTOBUF
         if v1 and protobuf:
-            return text(415, f"415 unsupported media type: v1 has no protobuf form, send it to /{_V2_PATH}")
+            return self._no(415, f"415 unsupported media type: v1 has no protobuf form, send it to /{_V2_PATH}")
         decode = zipkin.decode_v1_spans if v1 else zipkin.decode_protobuf if protobuf else zipkin.decode_spans
         try:
             await self._receive(request, decode)
@@ -83,6 +83,10 @@ class ZipkinServer:
             headers = {} if status.retry_after is None else {"Retry-After": retry_after_header(status.retry_after)}
             return text(row.http, status.message, **headers)
         return web.Response(status=202)
+
+    def _no(self, status: int, message: str, **headers: str) -> web.Response:
+        self._intake.refuse(InvalidRequest(message))
+        return text(status, message, **headers)
 
     def _unauthenticated(self, _request: web.Request, error: Unauthenticated) -> web.StreamResponse:
         self._intake.refuse(error)
