@@ -50,6 +50,7 @@ _TRAINING: Final = {
     "loss_label_nats": "Loss of labels on held-out traces, nats a span",
     "loss_time_nats": "Loss of times on held-out traces, nats a span",
     "onnx_difference": "Largest difference between PyTorch and ONNX Runtime",
+    "recipe": "How the networks were fitted",
 }
 
 
