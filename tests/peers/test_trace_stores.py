@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,9 +19,11 @@ from otel_tracead.trace_stores.address import parse_address
 from otel_tracead.trace_stores.store import TraceStore
 from otel_tracead.traces.encoding import Encoder
 from otel_tracead.traces.labels import LabelTemplate
+from otel_tracead.traces.offline import gather
 from otel_tracead.traces.reading import Source, TraceFile, read_traces
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.files import read_file
+from otel_tracead.wire.otlp import Envelopes, decode_request
 from tests.peers.independent import parse, post, send_grpc, spans_of, to_zipkin
 from tools.peers.jaeger import Jaeger
 from tools.peers.zipkin import Zipkin
@@ -55,9 +58,7 @@ def _at_once() -> bytes:
 @pytest.fixture(scope="module")
 def traffic() -> list[bytes]:
     """Sixteen seconds of the shop, the last six with a fault, and a crowd."""
-    run = simulate(
-        Scenario(seed=5, start_unix_nano=START * 10**9, duration_s=16, traces_per_second=9, faults=(FAULT,))
-    )
+    run = simulate(Scenario(seed=5, start_unix_nano=START * 10**9, duration_s=16, traces_per_second=9, faults=(FAULT,)))
     return [*(body for _, body in requests(run)), _at_once()]
 
 
@@ -131,8 +132,13 @@ def _download(url: str, path: Path) -> Source:
     return TraceFile(path)
 
 
-def _check_reading(address: str, traffic: list[bytes], downloaded: list[Source]) -> None:
+def _check_reading(
+    address: str, traffic: list[bytes], downloaded: list[Source], spelling: Callable[[str], str] = str
+) -> None:
     live = _read(address)
+    envelopes = Envelopes()
+    sent = list(gather(decode_request(body, envelopes) for body in traffic))
+    assert {label for _, label, *_ in _sequences(live)} == {spelling(label) for _, label, *_ in _sequences(sent)}
     assert _ids(live) == _sent(traffic), "every trace, and each once"
     assert sum(len(trace.spans) for trace in live) == sum(1 for _ in spans_of(parse(traffic)))
     from_files = {trace.trace_id: trace for trace in read_traces(downloaded)}
@@ -182,7 +188,7 @@ def _zipkin_downloads(zipkin: Zipkin, folder: Path) -> list[Source]:
 
 
 def test_zipkin_is_read_whole(zipkin: Zipkin, filled_zipkin: str, traffic: list[bytes], tmp_path: Path) -> None:
-    _check_reading(filled_zipkin, traffic, _zipkin_downloads(zipkin, tmp_path))
+    _check_reading(filled_zipkin, traffic, _zipkin_downloads(zipkin, tmp_path), spelling=str.lower)
     tagged = _read(filled_zipkin, f"{RANGE}&limit=10&annotationQuery=rpc.system")
     assert 0 < len(tagged) < len(_sent(traffic))
     assert _ids(_read(f"{filled_zipkin}/zipkin", f"serviceName=crowd-a&endTs={(START + 60) * 1000}&lookback=2m")) == (
