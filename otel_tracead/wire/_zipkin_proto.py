@@ -165,8 +165,7 @@ def _read_endpoint(field: str, found: Any) -> _Object:
 
 
 def _write(span: _Object, message: Any) -> None:
-    trace_id = span["traceId"].lower()
-    message.trace_id = bytes.fromhex(trace_id.zfill(16 if len(trace_id) <= 16 else 32))
+    message.trace_id = bytes.fromhex(span["traceId"].zfill(32))  # also one of 64 bits: a Collector takes no shorter one
     message.id = bytes.fromhex(span["id"].zfill(16))
     parent_id = (span.get("parentId") or "").zfill(16)
     if parent_id.strip("0") and parent_id != span["id"].zfill(16):

@@ -173,9 +173,13 @@ def _rest(span: Any, tags: dict[str, str]) -> None:
         if count:
             tags[key] = str(count)
     for number, link in enumerate(span.links):
-        attributes = orjson.dumps(
-            {attribute.key: plain_value(attribute.value) for attribute in link.attributes}
-        ).decode()
-        tags[f"{names.LINK}{number}"] = (
-            f"{link.trace_id.hex()}|{link.span_id.hex()}|{link.trace_state}|{attributes}|{link.dropped_attributes_count}"
-        )
+        tags[f"{names.LINK}{number}"] = _link(link)
+
+
+def _link(link: Any) -> str:
+    """Write `traceid|spanid|tracestate|json|dropped` such that a Collector reads it: it refuses whole requests for a link."""
+    trace_id = link.trace_id[-16:].hex().zfill(32) if link.trace_id else ""
+    span_id = link.span_id[-8:].hex().zfill(16) if link.span_id else ""
+    state = "" if "|" in link.trace_state else link.trace_state
+    attributes = orjson.dumps({attribute.key: plain_value(attribute.value) for attribute in link.attributes}).decode()
+    return f"{trace_id}|{span_id}|{state}|{attributes}|{link.dropped_attributes_count}"

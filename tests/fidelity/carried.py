@@ -19,6 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from tests.fidelity.nasty_spans import MARK, UNKNOWN
 
 KEPT, AS_TEXT, AS_JSON, MICROSECONDS, REPLACED, LOST = "kept", "as text", "as JSON", "to the µs", "replaced", "lost"
+PADDED = "padded"
 CHANGED = "changed in a way that no row knows"
 
 ZipkinSpan = Mapping[str, Any]
@@ -311,6 +312,22 @@ def _json_kind(read: Callable[[Otlp], list[Pairs]], otlp: Otlp, *, lacks: bool) 
     return found if any(found) else None
 
 
+def _link_ids(otlp: Otlp, *, well_formed: bool) -> list[tuple[str, str]] | None:
+    found = [link for link in otlp.span.links if link.trace_id or link.span_id]
+    fits = [link for link in found if ((len(link.trace_id), len(link.span_id)) == (16, 8)) is well_formed]
+    return [(link.trace_id.hex(), link.span_id.hex()) for link in fits] or None
+
+
+def _link_states(otlp: Otlp, *, bar: bool) -> list[str] | None:
+    return [
+        link.trace_state for link in otlp.span.links if link.trace_state and ("|" in link.trace_state) is bar
+    ] or None
+
+
+def _lost_state(_value: Any, span: ZipkinSpan) -> str:
+    return CHANGED if any(link[2] for link in _links(span)) else LOST
+
+
 def _unknown(otlp: Otlp) -> int | None:
     """Count the unknown fields in the span and above it, but for those in attributes that are ours to remove."""
     above, scope, span = ResourceSpans(), ScopeSpans(), Span()
@@ -410,16 +427,23 @@ ROWS = (
             ]
         ),
     ),
+    Row("links: ids", partial(_link_ids, well_formed=True), _equal(lambda span: [link[:2] for link in _links(span)])),
     Row(
-        "links: ids",
-        lambda otlp: [(link.trace_id.hex(), link.span_id.hex()) for link in otlp.span.links] or None,
-        _equal(lambda span: [link[:2] for link in _links(span)]),
+        "links: ids of another length",
+        partial(_link_ids, well_formed=False),
+        lambda value, span: (
+            PADDED
+            if [link[:2] for link in _links(span) if any(link[:2])]
+            == [(one.zfill(32), other.zfill(16)) for one, other in value]
+            else CHANGED
+        ),
     ),
     Row(
         "links: trace state",
-        lambda otlp: [link.trace_state for link in otlp.span.links if link.trace_state] or None,
+        partial(_link_states, bar=False),
         _equal(lambda span: [link[2] for link in _links(span) if link[2]]),
     ),
+    Row("links: trace state with a bar in it", partial(_link_states, bar=True), _lost_state),
     Row("links: flags", lambda otlp: [link.flags for link in otlp.span.links if link.flags] or None, _lost),
     Row(
         "links: attributes",

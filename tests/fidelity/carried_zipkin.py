@@ -7,10 +7,10 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-from tests.fidelity.carried import AS_TEXT, CHANGED, KEPT, LOST, Otlp, kind
+from tests.fidelity.carried import AS_TEXT, CHANGED, KEPT, LOST, PADDED, Otlp, kind
 from tests.peers.independent import fields
 
-AS_ATTRIBUTE, AS_NUMBER, LOWER, PADDED, JOINED = "as attribute", "as number", "in lower case", "padded", "joined"
+AS_ATTRIBUTE, AS_NUMBER, LOWER, JOINED = "as attribute", "as number", "in lower case", "joined"
 
 Span = Mapping[str, Any]
 _ENDPOINTS = {"localEndpoint": "net.host", "remoteEndpoint": "net.peer"}

@@ -197,9 +197,9 @@ def _links(span: Span, value: str) -> None:
         span.links.add(trace_id=b"\x01" * 16, span_id=b"\x02" * 8)
     if value == "full":
         link = span.links.add(
-            trace_id=b"\x03" * 16, span_id=b"\x04" * 8, trace_state="a=b|c", flags=0x301, dropped_attributes_count=MOST
+            trace_id=b"\x03" * 16, span_id=b"\x04" * 8, trace_state="a=b", flags=0x301, dropped_attributes_count=MOST
         )
         link.attributes.extend([*every_type(), *nested()])
     if value == "odd":
-        span.links.add(trace_id=b"\x05", span_id=b"")
+        span.links.add(trace_id=b"\x05", span_id=b"\x06", trace_state="a=b|{c")
         span.links.add()

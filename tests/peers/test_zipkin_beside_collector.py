@@ -3,6 +3,7 @@
 import http.client
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from otel_tracead.errors import InvalidRequest
 from otel_tracead.wire import otlp, zipkin
 from otel_tracead.wire.otlp import Envelopes
-from tests.fidelity import translation
+from tests.fidelity import nasty_spans, pairwise, translation
 from tests.fidelity.carried import ExportTraceServiceRequest
 from tests.fidelity.formats_page import cells
 from tests.peers.stage import StartCollector
@@ -42,11 +43,24 @@ def test_the_differences_are_those_of_the_page(start_collector: StartCollector, 
     assert [row for row in written if row not in found] == [], "they agree now"
 
 
+def test_every_nasty_otlp_span_is_taken(start_collector: StartCollector, tmp_path: Path) -> None:
+    rows = pairwise.read("spans")
+    requests = [nasty_spans.single(row, number).SerializeToString() for number, row in enumerate(rows)]
+    batch = otlp.decode_request(b"".join(requests), Envelopes())
+    bodies = {"v2": zipkin.encode_spans(batch), "protobuf": zipkin.encode_protobuf(batch)}
+    sent = [Case(form, form, body) for form, body in bodies.items()]
+    answers, lines = _send(sent, start_collector, tmp_path)
+    assert answers == [http.HTTPStatus.ACCEPTED] * 2
+    received = Counter(span["attributes"][nasty_spans.MARK] for line in lines for span in translation.read(line))
+    assert received == {str(number): 2 for number in range(len(rows))}
+
+
 def test_every_difference_has_a_reason() -> None:
     assert [row[:2] for row in cells("Zipkin in, beside the Collector")[1:] if not row[4]] == []
 
 
-def _by_collector(sent: list[Case], start: StartCollector, folder: Path) -> list[Spans | str]:
+def _send(sent: list[Case], start: StartCollector, folder: Path) -> tuple[list[int], list[bytes]]:
+    """Give the Collector's answers, and what it wrote."""
     ports = [free_port() for _ in range(3)]
     names = ("DOWNSTREAM_GRPC", "DOWNSTREAM_HTTP", "DOWNSTREAM_ZIPKIN")
     file = folder / "collector.jsonl"
@@ -61,9 +75,14 @@ def _by_collector(sent: list[Case], start: StartCollector, folder: Path) -> list
         answers.append(answer.status)
     connection.close()
     assert collector.stop() == 0, collector.tail()
+    return answers, file.read_bytes().splitlines()
+
+
+def _by_collector(sent: list[Case], start: StartCollector, folder: Path) -> list[Spans | str]:
+    answers, lines = _send(sent, start, folder)
     taken: dict[int, Spans] = {}
-    for line in file.read_text().splitlines():
-        for span in translation.read(line.encode()):
+    for line in lines:
+        for span in translation.read(line):
             taken.setdefault(int(span["attributes"][MARK]), []).append(span)
     return [
         _comparable(taken[place]) if status == http.HTTPStatus.ACCEPTED else str(status)

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from otel_tracead.errors import InvalidRequest
+from otel_tracead.wire import otlp
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes
 from otel_tracead.wire.zipkin import decode_protobuf, decode_spans, decode_v1_spans, encode_protobuf, encode_spans
+from tests.fidelity import nasty_spans, pairwise
 from tools.peers.zipkin import Zipkin
 
 Spans = list[dict[str, Any]]
@@ -161,6 +163,16 @@ def test_a_tag_that_zipkin_would_take_for_v1_arrives(zipkin: Zipkin, number: int
     assert _post(zipkin, "/api/v2/spans", encode_spans(decode_spans(body, Envelopes())))[0] == 202
     [[stored]] = _stored(zipkin, {span["traceId"]}).values()
     assert json.loads(stored) == {**span, "traceId": span["traceId"][-8:]}
+
+
+def test_every_nasty_otlp_span_is_taken(zipkin: Zipkin) -> None:
+    rows = pairwise.read("spans")
+    requests = [nasty_spans.single(row, number).SerializeToString() for number, row in enumerate(rows)]
+    batch = otlp.decode_request(b"".join(requests), Envelopes())  # messages in a row are one
+    ids = {span["traceId"] for span in json.loads(encode_spans(batch))}
+    for body, content_type in ((encode_spans(batch), _JSON), (encode_protobuf(batch), _PROTOBUF)):
+        assert _post(zipkin, "/api/v2/spans", body, content_type) == (202, "")
+    assert len(_stored(zipkin, ids)) == len(rows)
 
 
 _IDS = {"traceId": "c1", "id": "1"}

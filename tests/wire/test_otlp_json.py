@@ -150,7 +150,7 @@ def test_every_field_in_one_span():
         ("i", "-3"),
         ("n", "3"),
         ("d", "2.0"),
-        ("inf", "-inf"),
+        ("inf", "-Infinity"),
         ("b", "false"),
         ("y", "AAE="),
         ("a", '["p",null]'),
