@@ -73,6 +73,11 @@ def test_what_a_grpc_status_means(code: Code, meaning: type[Exception]) -> None:
         assert error_from_grpc(code, "", 3.0).retry_after == 3.0
 
 
+def test_what_gos_codec_cannot_read_is_broken_data() -> None:
+    said = "grpc: error unmarshalling request: unmarshal: invalid TraceID length"
+    assert type(error_from_grpc(Code.INTERNAL, said)) is InvalidRequest
+
+
 def test_exhausted_is_retryable_only_with_retry_info() -> None:
     assert type(error_from_grpc(Code.RESOURCE_EXHAUSTED, "quota", 9.0)) is RetryableError
     for said in (
