@@ -182,3 +182,23 @@ async def test_folders_are_made_where_that_is_wanted(tmp_path: Path) -> None:
     await sender.shutdown()
     assert path.exists()
     assert [folder.stat().st_mode & 0o777 for folder in path.parents][:2] == [0o700, 0o700]
+
+
+def test_two_that_write_to_one_file_at_a_reload_keep_what_the_other_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "spans.jsonl"
+    path.write_text("of the last run\n")
+    old = RotatingFile(path, append=False, rotation=None)
+    old.open()
+    old.write(b"old 1\n")
+    new = RotatingFile(path, append=False, rotation=None)
+    new.open()
+    new.write(b"new 1\n")
+    old.write(b"old 2\n")
+    old.close()
+    new.write(b"new 2\n")
+    new.close()
+    assert path.read_text().split("\n")[:-1] == ["old 1", "new 1", "old 2", "new 2"]
+    again = RotatingFile(path, append=False, rotation=None)
+    again.open()
+    again.close()
+    assert path.read_text() == ""

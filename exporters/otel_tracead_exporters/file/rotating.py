@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,15 @@ _MEGABYTE: Final = 1024 * 1024
 _STAMP: Final = "%Y-%m-%dT%H-%M-%S"
 _STAMP_LENGTH: Final = len("2026-01-31T23-59-59.000")
 _MODE: Final = 0o600  # spans may hold what is not for everybody
+# How many have a file open in this process: at a reload a changed exporter opens what the one before still writes to.
+_writers: Counter[Path] = Counter()
 
 
 class RotatingFile:
-    """Appends messages; blocking, for one thread."""
+    """Appends messages; blocking, for one thread.
+
+    A file that another one of this process has open is never cut off, whatever *append* says.
+    """
 
     def __init__(
         self,
@@ -52,6 +58,8 @@ class RotatingFile:
         """
         if self._file < 0:
             self._open(append=True)
+        if self._regular and _writers[self._path.absolute()] > 1:
+            self._size = os.fstat(self._file).st_size
         if self._rotation is not None and 0 < self._size > self._rotation.megabytes * _MEGABYTE - len(message):
             self._rotate(self._rotation)
         written = 0
@@ -69,10 +77,13 @@ class RotatingFile:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+            _writers[self._path.absolute()] -= 1
 
     def _open(self, *, append: bool) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if append else os.O_TRUNC)
-        self._file = os.open(self._path, flags, _MODE)
+        path = self._path.absolute()
+        cut = 0 if append or _writers[path] else os.O_TRUNC
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | cut, _MODE)
+        _writers[path] += 1
         found = os.fstat(self._file)
         self._regular = stat.S_ISREG(found.st_mode)
         self._size = found.st_size

@@ -123,7 +123,7 @@ class ModelSupply:
     def _replace(self, judging: Judging, detector: Detector) -> None:
         judging.replace(detector)
         self._count("loaded")
-        self._tell("model replaced", detector)
+        self._tell("model loaded", detector)
 
     def _reverted(self, detector: Detector, error: str) -> None:
         self._count("reverted")
