@@ -17,7 +17,14 @@ from tests.source_tree import PACKAGES, ROOT, modules
 
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "exporters/**/*.md", "otel_tracead/**/*.md")
+    for pattern in (
+        "*.md",
+        "docs/**/*.md",
+        "deploy/**/*.md",
+        "examples/*.md",
+        "exporters/**/*.md",
+        "otel_tracead/**/*.md",
+    )
     for path in ROOT.glob(pattern)
 )
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -123,4 +130,4 @@ def test_attributes_are_those_that_are_written():
     mentioned = {
         key.rstrip(".") for page in PAGES for key in re.findall(r"\btracead\.[a-z_]+\.[a-z_]+\b", page.read_text())
     }
-    assert mentioned <= written | {"tracead.yaml"}
+    assert mentioned <= written | {"tracead.yaml", "tracead.rules.yaml"}
