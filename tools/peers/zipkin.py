@@ -69,3 +69,9 @@ class Zipkin(Process):
         with urllib.request.urlopen(f"{self.url}/api/v2/traces?{urlencode(parameters)}", timeout=60) as answer:
             found: list[list[dict[str, Any]]] = json.load(answer)
             return found
+
+    def spans_received(self) -> int:
+        """Count the spans that were posted to it: a search merges those that came twice."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as answer:
+            counted: dict[str, float] = json.load(answer)
+            return int(counted["counter.zipkin_collector.spans.http"])

@@ -23,7 +23,7 @@ from tools.peers.zipkin import Zipkin
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[2]
-_SIMULATED_S, _SPEED = 60, 6.0
+_SIMULATED_S, _SPEED = 45, 5.0
 _WAIT = "8s"
 # A call that is left out, a call that stalls, and one that fails: each in some requests, all the time.
 _FAULTS = (
@@ -105,7 +105,7 @@ def run_everything(running: ExitStack, folder: Path, model: Path) -> Seen:
     assert isinstance(zipkin_with_keys, Zipkin)
     assert isinstance(jaeger, Jaeger)
     to_zipkin = {
-        f"zipkin/{name}": {"endpoint": f"{one.url}/api/v2/spans"}
+        f"zipkin/{name}": {"endpoint": f"{one.url}/api/v2/spans", "timeout": "60s"}
         for name, one in (("plain", zipkin), ("keys", zipkin_with_keys))
     }
     hop = running.enter_context(Stage(folder, to_zipkin, name="zipkin_hop"))

@@ -22,11 +22,13 @@ def _ids(span: Span) -> Ids:
     return span.trace_id.hex(), span.span_id.hex()
 
 
-def _in_zipkin(seen: Seen) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def in_zipkin(seen: Seen) -> list[dict[str, Any]]:
     return [span for trace in seen.zipkin.search({"limit": 100_000, "lookback": 3_600_000}) for span in trace]
 
 
-def _in_jaeger(seen: Seen) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def in_jaeger(seen: Seen) -> list[dict[str, Any]]:
     # `raw`: as they were stored; otherwise Jaeger itself would leave out what came twice.
     traces = {
         trace["traceID"]: trace
@@ -51,15 +53,14 @@ def test_the_applications_lose_nothing_on_the_way(seen: Seen) -> None:
     )
 
 
-def test_zipkin_holds_every_span_once(seen: Seen) -> None:
-    found = Counter((span["traceId"], span["id"]) for span in _in_zipkin(seen))
-    expected = Counter(map(_ids, spans_of(seen.judged)))
-    # Tests share that Zipkin; what is not ours is not looked at.
-    assert Counter({ids: number for ids, number in found.items() if ids in expected}) == expected
+def test_zipkin_holds_every_span_once(seen: Seen, in_zipkin: list[dict[str, Any]]) -> None:
+    found = Counter((span["traceId"], span["id"]) for span in in_zipkin)
+    assert seen.zipkin.spans_received() == len(in_zipkin)
+    assert found == Counter(map(_ids, spans_of(seen.judged)))
 
 
-def test_jaeger_holds_every_span_once(seen: Seen) -> None:
-    found = Counter((span["traceID"], span["spanID"]) for span in _in_jaeger(seen))
+def test_jaeger_holds_every_span_once(seen: Seen, in_jaeger: list[dict[str, Any]]) -> None:
+    found = Counter((span["traceID"], span["spanID"]) for span in in_jaeger)
     assert found == Counter(map(_ids, spans_of(seen.judged)))
 
 
@@ -67,26 +68,28 @@ def test_a_query_finds_the_traces_that_went_wrong_and_hardly_any_other(seen: See
     affected = {trace.trace_id.hex() for trace in seen.truth.traces}
     clean = {span.trace_id.hex() for span in seen.sent} - affected
     query = {"annotationQuery": "tracead.trace.anomalous=true", "limit": 100_000, "lookback": 3_600_000}
-    in_zipkin = {trace[0]["traceId"] for trace in seen.zipkin.search(query)}
-    in_jaeger = {
+    by_zipkin = {trace[0]["traceId"] for trace in seen.zipkin.search(query)}
+    by_jaeger = {
         trace["traceID"]
         for service in seen.jaeger.services()
         for trace in seen.jaeger.search(service, {"tracead.trace.anomalous": "true"}, limit=100_000)
     }
-    assert in_jaeger == in_zipkin
-    assert len(affected) > 30
-    assert len(in_zipkin & affected) >= 0.95 * len(affected)
-    assert len(in_zipkin & clean) <= binom.ppf(0.999, len(clean), BUDGET)
+    assert by_jaeger == by_zipkin
+    assert len(affected) > 25
+    assert len(by_zipkin & affected) >= 0.95 * len(affected)
+    assert len(by_zipkin & clean) <= binom.ppf(0.999, len(clean), BUDGET)
 
 
 @pytest.mark.parametrize(
     ("kind", "type_"), [("missing_call", "structural"), ("slow_edge", "response_time"), ("error", "structural")]
 )
-def test_each_kind_of_fault_is_called_what_it_is(seen: Seen, kind: str, type_: str) -> None:
+def test_each_kind_of_fault_is_called_what_it_is(
+    seen: Seen, in_zipkin: list[dict[str, Any]], kind: str, type_: str
+) -> None:
     hit = {trace.trace_id.hex(): trace for trace in seen.truth.traces if trace.kind == kind}
     marks: dict[str, list[dict[str, Any]]] = {trace: [] for trace in hit}
     missing = set()
-    for span in _in_zipkin(seen):
+    for span in in_zipkin:
         tags = span.get("tags", {})
         if span["traceId"] in hit and "tracead.anomaly.detected" in tags:
             marks[span["traceId"]].append(tags)
@@ -109,13 +112,13 @@ def _list(tags: dict[str, str], key: str) -> list[str]:
     return list(json.loads(tags.get(key, "[]")))
 
 
-def test_zipkin_has_what_the_stage_wrote_as_text(seen: Seen) -> None:
+def test_zipkin_has_what_the_stage_wrote_as_text(seen: Seen, in_zipkin: list[dict[str, Any]]) -> None:
     expected = {_ids(span): attributes(span) for span in spans_of(seen.judged)}
     found = {
         (span["traceId"], span["id"]): {
             key: value for key, value in span.get("tags", {}).items() if key.startswith("tracead.")
         }
-        for span in _in_zipkin(seen)
+        for span in in_zipkin
     }
     for ids, written in expected.items():
         text = found[ids]
@@ -124,10 +127,10 @@ def test_zipkin_has_what_the_stage_wrote_as_text(seen: Seen) -> None:
             assert (text[key] if isinstance(value, str) else json.loads(text[key])) == value, key
 
 
-def test_jaeger_has_what_the_stage_wrote_with_its_type(seen: Seen) -> None:
+def test_jaeger_has_what_the_stage_wrote_with_its_type(seen: Seen, in_jaeger: list[dict[str, Any]]) -> None:
     expected = {_ids(span): attributes(span) for span in spans_of(seen.judged)}
     types = {bool: "bool", int: "int64", float: "float64", str: "string", list: "string"}
-    for span in _in_jaeger(seen):
+    for span in in_jaeger:
         tags = {tag["key"]: tag for tag in span["tags"] if tag["key"].startswith("tracead.")}
         written = expected[span["traceID"], span["spanID"]]
         assert tags.keys() == written.keys()
