@@ -5,6 +5,7 @@ local endpoint) opentelemetry-collector-contrib, pkg/translator/zipkin/zipkinv2/
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -20,6 +21,7 @@ from otel_tracead.wire.otlp_json import plain_value
 _Object = dict[str, Any]
 _KINDS = {number: kind for kind, number in names.KINDS.items()}
 _FLAGS = ((names.SHARED, "shared"), (names.DEBUG, "debug"))
+_LONGEST_ADDRESS = 45  # characters: an IPv6 address that embeds an IPv4 address
 _OUTGOING = ("CLIENT", "PRODUCER")
 _HERE = (names.HOST_IP, names.HOST_PORT), (names.NEW_HOST_IP, names.NEW_HOST_PORT)
 _THERE = (names.PEER_IP, names.PEER_PORT), (names.NEW_PEER_IP, names.NEW_PEER_PORT)
@@ -94,26 +96,34 @@ def _ids(span: Any, encoded: bytes) -> _Object:
 def _address(tags: dict[str, str], *keys: tuple[str, str]) -> _Object:
     """Move an address and a port from the tags into an endpoint's fields, by the first keys that have one; else they stay."""
     endpoint: _Object = {}
+    family = None
     for ip_key, port_key in keys:
-        found = _ip(tags.get(ip_key, "")) if not endpoint.keys() & {"ipv4", "ipv6"} else {}
-        if found:
-            del tags[ip_key]
-            endpoint |= found
-        port = _port(tags.get(port_key, "")) if "port" not in endpoint else None
-        if port:
-            del tags[port_key]
-            endpoint["port"] = port
+        if family is None and ip_key in tags:
+            family = _family(tags[ip_key])
+            if family:
+                endpoint[family] = tags.pop(ip_key)
+        if "port" not in endpoint and port_key in tags:
+            port = _port(tags[port_key])
+            if port:
+                del tags[port_key]
+                endpoint["port"] = port
     return endpoint
 
 
-def _ip(address: str) -> _Object:
+def _family(address: str) -> str | None:
+    """Tell under which key of an endpoint *address* stands; None if it is none."""
+    return _known_family(address) if len(address) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _known_family(address: str) -> str | None:
     try:
         parsed = ip_address(address)
     except ValueError:
-        return {}
+        return None
     if isinstance(parsed, IPv6Address):
-        return {} if parsed.scope_id else {"ipv6": address}  # fe80::1%eth0 is one that no server reads
-    return {"ipv4": address}
+        return None if parsed.scope_id else "ipv6"  # fe80::1%eth0 is one that no server reads
+    return "ipv4"
 
 
 def _port(digits: str) -> int | None:
@@ -134,7 +144,7 @@ def _remote(tags: dict[str, str], kind: str | None) -> _Object:
     for name_key, port_key in names.REMOTE_RANKS:
         name = tags.get(name_key)
         if name:
-            remote = _ip(name) or {"serviceName": name}
+            remote = {_family(name) or "serviceName": name}
             port = _port(tags.get(port_key, "")) if port_key else None
             return {**remote, "port": port} if port else remote
     return {}
