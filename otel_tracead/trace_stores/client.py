@@ -4,12 +4,12 @@ aiohttp in a loop of its own: whoever reads traces does so step by step, without
 """
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from time import sleep
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -60,8 +60,9 @@ class StoreClient:
     ) -> None:
         self._base = base
         self._headers = {"User-Agent": f"otel-tracead/{version('otel-tracead')}", "Accept": "application/json"}
-        if user is not None:
-            self._headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+        if user is not None:  # in a header aiohttp would not take it beside a ~/.netrc
+            scheme, _, place = base.partition("://")
+            self._base = f"{scheme}://{_quoted(user)}:{_quoted(password)}@{place}"
         self._name = name
         self._largest = largest
         self._retrying = Retrying(
@@ -118,6 +119,8 @@ class StoreClient:
             raise RetryableError(
                 f"gave no answer to {path} for {_PATIENCE_S:.0f} s; if it is slow, ask with a smaller limit"
             ) from error
+        except (aiohttp.InvalidURL, ValueError) as error:  # its words may hold the password
+            raise InputError(f"{self._name}: is no address that can be asked") from error
         except aiohttp.ClientError as error:
             raise RetryableError(f"the connection failed: {error or type(error).__name__}") from error
 
@@ -126,7 +129,7 @@ class StoreClient:
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_PATIENCE_S, sock_read=_PATIENCE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,  # proxies
+            trust_env=True,  # proxies, and ~/.netrc
         )
 
     def _json(self, path: str, body: bytes) -> Any:
@@ -143,6 +146,11 @@ class StoreClient:
         if 300 <= status < 400:
             words += f", and sends on to {_shown(response.headers.get('Location', ''))}"
         return InputError(f"{self._name}: {words}{_ADVICE.get(status, '')}")
+
+
+def _quoted(text: str) -> str:
+    """Write a user or a password for a URL, so that aiohttp, which sends it in ISO 8859-1, sends it in UTF-8."""
+    return quote(text.encode().decode("latin-1"), safe="")
 
 
 def _wait(state: RetryCallState) -> float:

@@ -167,11 +167,16 @@ def test_nobody_is_there() -> None:
             read(f"jaeger+http://me:secret@{place}")
 
 
-def test_user_and_password_go_to_the_backend_only(backend) -> None:
+def test_user_and_password_go_to_the_backend_only(backend, monkeypatch, tmp_path) -> None:
     server = backend(lambda *_: (200, zipkin_traces(1)))
-    assert read(f"zipkin+http://me:se%20cret@{server.place}/prefix") == ["1"]
-    assert server.headers[0]["Authorization"] == f"Basic {b64encode(b'me:se cret').decode()}"
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login known password before\n")
+    for netrc in (tmp_path / "none", tmp_path / "netrc"):
+        monkeypatch.setenv("NETRC", str(netrc))
+        assert read(f"zipkin+http://me:se%20c%2Fr%C3%A9t€@{server.place}/prefix") == ["1"]
+        assert server.headers[-1]["Authorization"] == f"Basic {b64encode('me:se c/rét€'.encode()).decode()}"
     assert server.asked[0][0] == "/prefix/api/v2/traces"
+    assert read(f"zipkin+http://{server.place}") == ["1"]
+    assert server.headers[-1]["Authorization"] == f"Basic {b64encode(b'known:before').decode()}"
 
 
 def test_what_zipkin_is_asked(backend) -> None:
