@@ -7,6 +7,7 @@ replica exports to a sink of its own, so that what each said of a trace can be t
 
 import argparse
 import json
+import random
 import sys
 import tempfile
 import threading
@@ -224,7 +225,9 @@ class Writer(threading.Thread):
         scenario = Scenario(
             seed=7, start_unix_nano=start, duration_s=int(plan.seconds), traces_per_second=plan.traces_per_second
         )
-        self._requests = list(requests(simulate(scenario), export_interval_s=plan.export_interval))
+        self._requests = sorted(
+            _out_of_step(requests(simulate(scenario), export_interval_s=plan.export_interval), plan)
+        )
         self._producer = confluent_kafka.Producer(
             {"bootstrap.servers": broker, "partitioner": "fnv1a_random", "acks": "all", "linger.ms": 20, "log_level": 0}
         )
@@ -249,6 +252,14 @@ class Writer(threading.Thread):
         if left:
             raise RuntimeError(f"{left} records could not be written")
         self.finished = time.monotonic()
+
+
+def _out_of_step(exported: Iterable[tuple[int, bytes]], plan: Plan) -> Iterator[tuple[int, bytes]]:
+    """Delay each instance by a time of its own: they began together, which real ones do not."""
+    envelopes = Envelopes()
+    for at, body in exported:
+        instance = decode_request(body, envelopes).groups[0][0].instance
+        yield at + int(random.Random(instance).uniform(0, plan.export_interval) * 1e9), body
 
 
 def run(plan: Plan, folder: Path) -> Outcome:

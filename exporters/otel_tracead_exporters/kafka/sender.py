@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -67,6 +68,21 @@ class _Attempt:
             self.done.set_result(self._failed)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unfinished:
+    """A batch that was not sent to the end.
+
+    Attributes:
+        batch: it.
+        work: records to write, or those that are under way.
+        delivered: how many of its records were acknowledged.
+    """
+
+    batch: SpanBatch
+    work: _Attempt | list[Record]
+    delivered: int
+
+
 class KafkaSender:
     """A `Sender` for one cluster.
 
@@ -95,7 +111,7 @@ class KafkaSender:
             by_trace=config.partition_traces_by_id,
             max_bytes=config.producer.max_message_bytes - sum(len(name) + len(value) for name, value in self._headers),
         )
-        self._unfinished: OrderedDict[int, tuple[SpanBatch, _Attempt | list[Record]]] = OrderedDict()
+        self._unfinished: OrderedDict[int, _Unfinished] = OrderedDict()
         self._producer: Any = None
         self._former: list[Any] = []
         self._ending = threading.Event()
@@ -125,10 +141,14 @@ class KafkaSender:
         """
         if self._producer is None:
             raise RetryableError("not started")
-        _, work = self._unfinished.pop(id(batch), (batch, None))
-        if work is None:
-            work = await asyncio.to_thread(self._cutter.cut, batch) if len(batch) >= _LARGE else self._cutter.cut(batch)
-        delivered = 0
+        left = self._unfinished.pop(id(batch), None)
+        work: _Attempt | list[Record]
+        if left is not None:
+            work, delivered = left.work, left.delivered
+        elif len(batch) >= _LARGE:
+            work, delivered = await asyncio.to_thread(self._cutter.cut, batch), 0
+        else:
+            work, delivered = self._cutter.cut(batch), 0
         while work:
             attempt = work if isinstance(work, _Attempt) else _Attempt(len(work))
             try:
@@ -136,7 +156,7 @@ class KafkaSender:
                     await self._produce(work, attempt)
                 failed = await asyncio.shield(attempt.done)
             except asyncio.CancelledError:  # the attempt took too long; what is under way still is
-                self._remember(batch, attempt)
+                self._remember(_Unfinished(batch, attempt, delivered))
                 raise
             delivered += attempt.delivered
             work = self._sort_out(batch, failed, delivered)
@@ -211,7 +231,7 @@ class KafkaSender:
             return []
         later = [error for _, error in failed if isinstance(error, RetryableError)]
         if later:
-            self._remember(batch, [record for record, _ in failed])
+            self._remember(_Unfinished(batch, [record for record, _ in failed], delivered))
             raise later[0]
         if not delivered:
             raise min((error for _, error in failed), key=lambda error: not isinstance(error, InvalidRequest))
@@ -225,8 +245,8 @@ class KafkaSender:
                 self._logs.warning("the broker refused spans for good", error=str(error), spans=len(record.batch))
         return again
 
-    def _remember(self, batch: SpanBatch, work: "_Attempt | list[Record]") -> None:
-        self._unfinished[id(batch)] = (batch, work)  # the batch lives as long as its id is a key
+    def _remember(self, unfinished: "_Unfinished") -> None:
+        self._unfinished[id(unfinished.batch)] = unfinished  # the batch lives as long as its id is a key
         if len(self._unfinished) > _MOST_UNFINISHED:
             self._unfinished.popitem(last=False)
 

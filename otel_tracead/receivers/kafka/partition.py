@@ -3,15 +3,14 @@
 The polling thread reads and commits, the event loop settles: a lock stands around the ledger.
 """
 
-from collections import OrderedDict
-from hashlib import blake2b
+from itertools import count
 from threading import Lock
 from typing import Final
 
 from otel_tracead.delivery import Delivery
 from otel_tracead.receivers.kafka.ledger import Ledger, Position, Stretch
 
-_REMEMBERED: Final = 16_384  # records; a producer that sends again does so within seconds
+_assignments: Final = count()
 
 
 class Partition:
@@ -23,6 +22,7 @@ class Partition:
         start: where reading starts; None until the first record says it.
 
     Attributes:
+        assignment: a number that no other assignment has.
         withdrawn: whether it is no longer ours.
         high: the offset after the newest record at the broker, as far as is known.
         committed: what the broker last heard from us, or had when the partition became ours.
@@ -31,13 +31,13 @@ class Partition:
     def __init__(self, topic: str, number: int, start: Position | None) -> None:
         self.topic = topic
         self.number = number
+        self.assignment = next(_assignments)
         self.withdrawn = False
         self.high = 0
         self.committed: Position | None = None
         self._handed_on_before = 0 if start is None else start.offset
         self._ledger = None if start is None else Ledger(start)
         self._lock = Lock()
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -72,10 +72,16 @@ class Partition:
             stretch = self._ledger.read(first, after)
         return RecordDelivery(self, self._ledger, stretch, replayed=after <= self._handed_on_before)
 
-    def settle(self, ledger: Ledger, stretch: Stretch) -> None:
-        """Note that the spans of *stretch* are handed on."""
+    def withdraw(self) -> None:
+        """Be no longer ours: from here on nothing is committed that was not handed on before."""
         with self._lock:
-            ledger.settle(stretch)
+            self.withdrawn = True
+
+    def settle(self, ledger: Ledger, stretch: Stretch) -> None:
+        """Note that the spans of *stretch* are handed on; once withdrawn, they may as well have been let go."""
+        with self._lock:
+            if not self.withdrawn:
+                ledger.settle(stretch)
 
     def share_trace(self, later: Stretch, earlier: Stretch) -> None:
         """Note that a trace has records in both."""
@@ -88,16 +94,6 @@ class Partition:
             return None
         with self._lock:
             return self._ledger.position()
-
-    def is_new(self, value: bytes) -> bool:
-        """Say whether a record with this value was not among the last ones; a producer that hears nothing sends again."""
-        digest = blake2b(value, digest_size=16).digest()
-        if digest in self._seen:
-            return False
-        self._seen[digest] = None
-        if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
-        return True
 
 
 class RecordDelivery(Delivery):

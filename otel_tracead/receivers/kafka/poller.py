@@ -187,7 +187,8 @@ class Poller(threading.Thread):
             consumer.incremental_assign(targets)
         else:
             consumer.assign(targets)
-        self._paused = False
+        if self._paused:
+            consumer.pause(targets)
 
     def _committed_offsets(self, consumer: Consumer, given: list[TopicPartition]) -> list[TopicPartition]:
         try:
@@ -239,14 +240,14 @@ class Poller(threading.Thread):
         partitions = [self.partitions.pop((one.topic, one.partition), None) for one in taken]
         ours = [partition for partition in partitions if partition is not None]
         for partition in ours:
-            partition.withdrawn = True
+            partition.withdraw()
             self._listener.revoked(partition, lost=lost)
         return ours
 
     def _withdraw_all(self) -> None:
         """Withdraw before the group is left, so that nothing more of it goes into the pipeline."""
         for partition in self.partitions.values():
-            partition.withdrawn = True
+            partition.withdraw()
 
     def _commit(self, partitions: list[Partition], *, asynchronous: bool) -> None:
         offsets = []

@@ -1,7 +1,9 @@
 """Records become batches of spans: what was polled together goes on together, partition by partition."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final, Protocol
 
 from otel_tracead.errors import InvalidRequest
@@ -61,6 +63,28 @@ class Chunk:
     duplicates: int = 0
 
 
+class Recent:
+    """The values of the records that were read last: a producer that hears nothing sends again, within seconds.
+
+    Args:
+        limit: how many are remembered.
+    """
+
+    def __init__(self, limit: int = 32_768) -> None:
+        self._limit = limit
+        self._seen: OrderedDict[tuple[int, bytes], None] = OrderedDict()
+
+    def is_new(self, partition: Partition, value: bytes) -> bool:
+        """Say whether *value* was not read from *partition* shortly before, while it was ours as it is now."""
+        key = (partition.assignment, blake2b(value, digest_size=16).digest())
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        if len(self._seen) > self._limit:
+            self._seen.popitem(last=False)
+        return True
+
+
 class Reader:
     """Makes chunks of records.
 
@@ -72,6 +96,7 @@ class Reader:
     def __init__(self, decode: Callable[[bytes], SpanBatch], max_record_size: int) -> None:
         self._decode = decode
         self._max = max_record_size
+        self._recent = Recent()
 
     def chunks(self, records: Iterable[Record], partitions: Mapping[tuple[str, int], Partition]) -> Iterator[Chunk]:
         """Cut *records* into chunks; those of partitions that are not ours are left out, others will read them.
@@ -95,7 +120,7 @@ class Reader:
             value = record.value() or b""
             chunk.records += 1
             chunk.size += len(value)
-            if value and not partition.is_new(value):
+            if value and not self._recent.is_new(partition, value):
                 chunk.duplicates += 1
                 continue
             if len(value) > self._max:

@@ -194,6 +194,25 @@ async def test_partitions_are_shared_and_nothing_is_missed_when_they_move(kafka)
         assert len(first.consumer.spans) == 40
 
 
+async def test_partitions_that_come_while_others_pause_go_on_with_them(kafka, monkeypatch):
+    monkeypatch.setattr(poller, "_MOST_WAITING", 5)
+    monkeypatch.setattr("otel_tracead.receivers.kafka.records.MAX_RECORDS", 2)
+    topic = Topic(kafka.address, partitions=2)
+    async with Rig(topic) as first:
+        async with Rig(topic) as second:
+            await until(lambda: len(first.partitions) == len(second.partitions) == 1)
+            first.consumer.refusal = second.consumer.refusal = Backpressure("full")
+            for number in range(40):
+                topic.put(body(number), partition=number % 2)
+            await until(lambda: first.receiver._poller._paused and second.receiver._poller._paused)
+        await until(lambda: first.partitions == {0, 1})
+        await asyncio.sleep(0.3)
+        assert first.receiver._chunks.qsize() < 20
+        first.consumer.refusal = None
+        await first.until_spans(40)
+        assert len(set(first.consumer.spans)) == 40
+
+
 async def test_all_strategies(kafka):
     for strategy in ("range", "roundrobin"):
         topic = Topic(kafka.address, partitions=2)

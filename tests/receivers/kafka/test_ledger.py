@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from otel_tracead.delivery import Delivery
 from otel_tracead.receivers.kafka.ledger import Ledger, Position
 from otel_tracead.receivers.kafka.partition import Partition
+from otel_tracead.receivers.kafka.records import Recent
 
 
 def ledger(offset: int = 0, replay: int | None = None) -> Ledger:
@@ -93,8 +94,17 @@ def test_deliveries_speak_for_their_partition():
     assert partition.position() == Position(12, 4)
     more.settle()
     assert partition.position() == Position(20, 20)
-    partition.withdrawn = True
-    assert new.withdrawn
+    assert not new.withdrawn
+
+
+def test_what_is_let_go_after_the_withdrawal_is_not_committed():
+    partition = Partition("topic", 3, Position(0, 0))
+    handed_on, let_go = partition.read(0, 5), partition.read(5, 10)
+    handed_on.settle()
+    partition.withdraw()
+    assert let_go.withdrawn
+    let_go.settle()
+    assert partition.position() == Position(5, 5)
 
 
 def test_a_topic_that_was_made_anew_is_counted_anew():
@@ -118,12 +128,13 @@ def test_the_first_record_says_where_a_partition_starts_of_which_nothing_is_know
 
 
 def test_the_same_value_is_known_again_for_a_while():
-    partition = Partition("topic", 0, None)
-    assert partition.is_new(b"a")
-    assert not partition.is_new(b"a")
-    for number in range(16_384):
-        partition.is_new(b"%d" % number)
-    assert partition.is_new(b"a")
+    recent, partition, other = Recent(3), Partition("topic", 0, None), Partition("topic", 1, None)
+    assert recent.is_new(partition, b"a")
+    assert not recent.is_new(partition, b"a")
+    assert recent.is_new(other, b"a")
+    for value in (b"b", b"c", b"d"):
+        recent.is_new(partition, value)
+    assert recent.is_new(partition, b"a")
 
 
 class LedgerMachine(RuleBasedStateMachine):
