@@ -18,6 +18,7 @@ PLACE: Final = Path(__file__).parent.parent / "deploy/grafana/otel-tracead.json"
 _ALL: Final = 'job=~"$job", instance=~"$instance"'
 _SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 _COLUMNS: Final = 24
+_FASTEST, _MEDIAN, _SLOWEST = (f'quantile="{share:g}"' for share in (0.0, 0.5, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +243,57 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             ],
             "cps",
             "Should be empty.",
+        ),
+    ),
+    "Model": (
+        Panel(
+            "Drift",
+            [
+                (f"max({_of(t.DRIFT, _SLOWEST)})", "slowest operation"),
+                (f"max({_of(t.DRIFT, _MEDIAN)})", "median"),
+                (f"min({_of(t.DRIFT, _FASTEST)})", "fastest operation"),
+            ],
+            "short",
+            "How many times as long as in training. Followed from 0.5 to 10.",
+        ),
+        Panel(
+            "In use",
+            [(f"count by (name, version) ({_of(t.MODEL_INFO)})", "{{name}} {{version}}")],
+            "short",
+            "Replicas that judge with each model.",
+        ),
+        Panel(
+            "Age, and models offered",
+            [
+                (f"max by (instance) ({_of(t.MODEL_AGE)})", "age, {{instance}}"),
+                (f"sum by (outcome) (increase({_of(t.MODEL_LOADS)}[$__range]))", "{{outcome}}"),
+            ],
+            "short",
+            "Seconds since the model was made; loaded, refused and reverted in the range shown.",
+        ),
+    ),
+    "Kafka": (
+        Panel(
+            "Behind",
+            [(f"sum by (receiver, topic) ({_of(t.KAFKA_LAG)})", "{{receiver}} {{topic}}")],
+            "short",
+            "Records that were not yet read.",
+        ),
+        Panel(
+            "Not yet handed on",
+            [(f"sum by (instance) ({_of(t.KAFKA_UNSETTLED)})", "{{instance}}")],
+            "short",
+            "Records whose offsets are not committed yet.",
+        ),
+        Panel(
+            "Records",
+            [
+                (_rate(t.KAFKA_RECORDS, "receiver", "topic"), "read, {{topic}}"),
+                (_rate(t.KAFKA_UNMARSHAL_FAILED, "receiver", "topic"), "unreadable, {{topic}}"),
+                (_rate(t.KAFKA_DUPLICATES, "receiver", "topic"), "twice, {{topic}}"),
+            ],
+            "cps",
+            "",
         ),
     ),
     "Process": (

@@ -10,6 +10,7 @@ from tests.deploy.test_monitoring import ALERTS
 
 AT = 'job="otel-tracead", instance="a:8888"'
 P, E, R = f'{AT}, processor="tracead"', f'{AT}, exporter="otlp_grpc"', f'{AT}, receiver="otlp", transport="grpc"'
+Q = P.replace("a:8888", "b:8888")
 BUSY = "0+3000x3000"  # a minute: 50 a second
 
 # Series by minute for two days: what makes it fire, and what is as near as may be and does not.
@@ -125,6 +126,42 @@ CASES = {
     ),
     "TraceadRecordingBehind": tuple(
         {f"otelcol_processor_tracead_traces_not_recorded{{{P}}}": values} for values in ("0x2995 7x10", "7x3000")
+    ),
+    "TraceadModelRefused": tuple(
+        {f'otelcol_processor_tracead_model_loads{{{P}, outcome="{outcome}"}}': "0x2995 1x10"}
+        for outcome in ("refused", "loaded")
+    ),
+    "TraceadModelsDiffer": tuple(
+        {
+            f'otelcol_processor_tracead_model_info{{{P}, name="mine", version="1", execution_provider="cpu"}}': "1x3000",
+            f'otelcol_processor_tracead_model_info{{{Q}, name="mine", version="{version}", execution_provider="cuda"}}': "1x3000",
+        }
+        for version in (2, 1)
+    ),
+    "TraceadModelOld": tuple(
+        {f"otelcol_processor_tracead_model_age{{{P}}}": f"{days * 86400}x3000"} for days in (91, 89)
+    ),
+    "TraceadDrifted": tuple(
+        {
+            f'otelcol_processor_tracead_drift_ratio{{{P}, quantile="0"}}': f"{fastest}x3000",
+            f'otelcol_processor_tracead_drift_ratio{{{P}, quantile="1"}}': "9x3000",
+        }
+        for fastest in (0.5, 0.6)
+    ),
+    "TraceadKafkaAway": tuple(
+        {f'otelcol_receiver_tracead_kafka_brokers_up{{{AT}, receiver="kafka"}}': f"{brokers}x3000"}
+        for brokers in (0, 1)
+    ),
+    "TraceadKafkaBehind": tuple(
+        {
+            f'otelcol_kafka_receiver_offset_lag{{{AT}, receiver="kafka", topic="t", partition="{partition}"}}': f"{lag}x3000"
+            for partition in (0, 1)
+        }
+        for lag in (60_000, 40_000)
+    ),
+    "TraceadKafkaUnreadable": tuple(
+        {f'otelcol_kafka_receiver_unmarshal_failed_spans{{{AT}, receiver="kafka", topic="t", partition="0"}}': values}
+        for values in ("0x2995 1x10", "1x3000")
     ),
     "TraceadDrainIncomplete": tuple(
         {f'kube_pod_container_status_last_terminated_exitcode{{pod="p", container="{name}"}}': "137x3000"}

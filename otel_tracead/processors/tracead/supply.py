@@ -66,6 +66,8 @@ class ModelSupply:
         for quantile in _QUANTILES:
             self._telemetry.observe(telemetry.DRIFT, partial(self._drift, quantile), self._id, f"{quantile:g}")
         self._telemetry.observe(telemetry.DRIFT_LABELS, lambda: len(self._slower()), self._id)
+        for outcome in ("loaded", "refused", "reverted"):
+            self._telemetry.counter(telemetry.MODEL_LOADS, self._id, outcome)  # 0 from the start, as SHOWN_AT_ONCE
 
     async def prepare(self, config: TraceadConfig) -> Callable[[], None]:
         """Load what *config* says, if that is another model or another use of it; gives what puts it in force.
