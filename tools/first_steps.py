@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from benchmarks.report import commit, machine
+from benchmarks.report import machine
 from tools.peers.process import answering, listening
 from tools.screenshots import take
 
 _ROOT: Final = Path(__file__).parents[1]
-_PAGE: Final = _ROOT / "docs" / "first-steps.md"
+_PAGE: Final = "docs/first-steps.md"
 _RESULT: Final = _ROOT / "docs" / "results" / "first-steps.txt"
 _PICTURES: Final = _ROOT / "build" / "first-steps"
 _LIMIT_S: Final = 600
@@ -128,8 +128,11 @@ def _find(query: str) -> str:
         time.sleep(0.5)
 
 
-def walk(folder: Path) -> list[tuple[str, str, float]]:
-    """Do every step in *folder*; gives title, what was done, and the seconds it took.
+def walk(folder: Path) -> tuple[str, list[tuple[str, str, float]]]:
+    """Clone what is committed into *folder* and do every step of its page there.
+
+    Returns:
+        The commit, and of each step its title, what was done, and the seconds it took.
 
     Raises:
         RuntimeError: a command fails, or what stays does not get ready.
@@ -138,31 +141,35 @@ def walk(folder: Path) -> list[tuple[str, str, float]]:
     home, clone = folder / "home", folder / "otel-tracead"
     home.mkdir()
     env = _environment(home)
-    took = []
-    first = Step("0. Clone", f"git clone {_ROOT} {clone.name}")
+    begin = time.monotonic()
+    _run(["git", "clone", "--quiet", str(_ROOT), str(clone)], folder, env)
+    took = [("0. Clone", "git clone", time.monotonic() - begin)]
     shell_setup = ""
     with ExitStack() as running:
-        for number, step in enumerate([first, *steps(_PAGE.read_text(encoding="utf-8"))]):
+        for number, step in enumerate(steps((clone / _PAGE).read_text(encoding="utf-8"))):
             begin = time.monotonic()
-            told = step.text.replace("\\\n", " ").replace(str(_ROOT), "…")
+            told = step.text.replace("\\\n", " ")
             sys.stdout.write(f"{step.title}: {' '.join(told.split())}\n")
             sys.stdout.flush()
             command = ["bash", "-ec", f"{shell_setup}{step.text}"]
-            cwd = clone if clone.exists() else folder
             if step.typed:
                 told = f"{told}  → {_found(step.text, folder)}"
             elif step.until:
-                running.enter_context(_staying(command, step.until, folder / f"{number}.log", env, cwd))
+                running.enter_context(_staying(command, step.until, folder / f"{number}.log", env, clone))
             elif step.text.startswith(". "):
                 shell_setup = f"{step.text}\n"
             else:
-                done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-                if done.returncode != 0:
-                    raise RuntimeError(
-                        f"`{step.text}` ended with {done.returncode}:\n{(done.stderr or done.stdout)[-2000:]}"
-                    )
+                _run(command, clone, env)
             took.append((step.title, " ".join(told.split()), time.monotonic() - begin))
-    return took
+    return _run(["git", "rev-parse", "--short=12", "HEAD"], clone, env), took
+
+
+def _run(command: list[str], cwd: Path, env: Mapping[str, str]) -> str:
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout)[-2000:]
+        raise RuntimeError(f"`{command[-1]}` ended with {done.returncode}:\n{said}")
+    return done.stdout.strip()
 
 
 def _table(took: list[tuple[str, str, float]]) -> list[str]:
@@ -173,21 +180,22 @@ def _table(took: list[tuple[str, str, float]]) -> list[str]:
 
 def main() -> int:
     """Walk, and write down how long it took."""
-    header = [
-        "The first steps of docs/first-steps.md, done by a script in a fresh clone and a fresh home, without any cache",
-        "",
-        "command   python -m tools.first_steps",
-        f"commit    {commit()}",
-        f"machine   {machine()}",
-        f"date      {datetime.now(UTC):%Y-%m-%d}",
-        "",
-    ]
+    here = machine()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            took = walk(Path(folder))
+            commit, took = walk(Path(folder))
         except (RuntimeError, LookupError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
+    header = [
+        f"The first steps of {_PAGE}, done by a script in a fresh clone and a fresh home, without any cache",
+        "",
+        "command   python -m tools.first_steps",
+        f"commit    {commit}",
+        f"machine   {here}",
+        f"date      {datetime.now(UTC):%Y-%m-%d}",
+        "",
+    ]
     text = "\n".join([*header, *_table(took), ""])
     _RESULT.write_text(text, encoding="utf-8")
     sys.stdout.write(text)

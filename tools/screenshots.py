@@ -44,7 +44,7 @@ def take(url: str, folder: Path, query: str = _HIGH) -> str:
         if not results:
             raise LookupError(f"{query} finds nothing in {url}")
         page.screenshot(path=folder / "zipkin-search.png")
-        trace = _telling(url)
+        trace = _telling(url, query)
         page.goto(f"{url}/zipkin/traces/{trace[0]['traceId']}")
         page.wait_for_load_state("networkidle")
         marked = _marked(trace)
@@ -59,17 +59,21 @@ def take(url: str, folder: Path, query: str = _HIGH) -> str:
         return f"{len(results)} traces listed; the marked span of {trace[0]['traceId']} shows {tags}"
 
 
-def _telling(url: str) -> list[dict[str, Any]]:
-    """The trace to show: the longest whose marked call stalled, and that fits on the page."""
-    query = urlencode({"annotationQuery": f"{_HIGH} and tracead.anomaly.type=response_time", "lookback": 900_000})
-    with urllib.request.urlopen(f"{url}/api/v2/traces?{query}&limit=100", timeout=30) as answer:
+def _telling(url: str, query: str) -> list[dict[str, Any]]:
+    """The trace to show: the longest whose marked span is a call that stalled, and that fits on the page."""
+    words = urlencode({"annotationQuery": query, "lookback": 900_000, "limit": 100})
+    with urllib.request.urlopen(f"{url}/api/v2/traces?{words}", timeout=30) as answer:
         found: list[list[dict[str, Any]]] = json.load(answer)
-    calls = [trace for trace in found if _marked(trace).get("kind") == "CLIENT"]
-    return max([trace for trace in calls if len(trace) <= _ROWS] or calls or found, key=len)
+    stalled = [
+        trace
+        for trace in found
+        if _tag(_marked(trace), "tracead.anomaly.type") == "response_time" and _marked(trace).get("kind") == "CLIENT"
+    ]
+    return max([trace for trace in stalled if len(trace) <= _ROWS] or stalled or found, key=len)
 
 
 def _marked(trace: list[dict[str, Any]]) -> dict[str, Any]:
-    return next(span for span in trace if _tag(span, "tracead.anomaly.level") == "high")
+    return max(trace, key=lambda span: float(_tag(span, "tracead.anomaly.score") or -1))
 
 
 def _tag(span: Mapping[str, Any], key: str) -> str | None:
