@@ -7,6 +7,7 @@ from tests.source_tree import ROOT, imports, is_third_party, modules, under
 
 # Distributions whose import name is not their own, and parts of others that come with them.
 DISTRIBUTIONS = {
+    "confluent_kafka": "confluent-kafka",
     "google.protobuf": "protobuf",
     "grpc": "grpcio",
     "opentelemetry.proto": "opentelemetry-proto",
