@@ -2,16 +2,17 @@
 
 from collections import Counter
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
-from span_builders import batch, encoded, trace_id
+from span_builders import ENVELOPES, batch, encoded, trace_id
 
 from otel_tracead.delivery import Delivery
 from otel_tracead.traces.assembler import Assembler, Late
 from otel_tracead.traces.late import Decision
 from otel_tracead.traces.release import ReleasePolicy
 from otel_tracead.traces.trace import Trace
+from otel_tracead.wire.batch import SpanBatch
 
 _INVALID = 7  # in place of a trace number: spans without a trace id
 
@@ -141,3 +142,83 @@ class AssemblerMachine(RuleBasedStateMachine):
 
 AssemblerMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None, derandomize=True)
 TestAssembler = AssemblerMachine.TestCase
+
+
+class Kept(Delivery):
+    """Of a source that keeps what it sent; see `otel_tracead.receivers.kafka`."""
+
+    __slots__ = ("again", "gone")
+
+    def __init__(self, on_settled, *, again: bool) -> None:
+        super().__init__(on_settled)
+        self.gone, self.again = False, again
+
+    @property
+    def withdrawn(self) -> bool:
+        return self.gone
+
+    @property
+    def replayed(self) -> bool:
+        return self.again
+
+
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.lists(st.integers(1, 5), min_size=1, max_size=5), st.booleans()),
+        st.tuples(st.just("withdraw"), st.integers(0, 30), st.none()),
+        st.tuples(st.just("wait"), st.integers(1, 6), st.none()),
+        st.tuples(st.just("decide"), st.none(), st.none()),
+    ),
+    max_size=30,
+)
+
+
+@given(_STEPS, st.integers(1, 4), st.integers(1, 4))
+def test_what_is_let_go_was_withdrawn_or_replayed_whole(steps, num_traces, most):
+    """Each span goes out once or is let go once; nothing that is nobody else's is let go; every delivery is settled."""
+    assembler = Assembler(ReleasePolicy(wait_duration=5.0, num_traces=num_traces, max_spans_per_trace=most))
+    deliveries: list[Kept] = []
+    settled: set[int] = set()
+    came_in: dict[bytes, Kept] = {}
+    out: list[bytes] = []
+    scoring: list[Trace] = []
+    now = 0.0
+
+    def pass_on(spans, holds) -> None:
+        out.extend(spans)
+        for delivery, count in holds:
+            delivery.settle(count)
+
+    def decide() -> None:
+        released, scoring[:] = list(scoring), []
+        late = assembler.decide([(trace.trace_id, Decision.NORMAL) for trace in released])
+        for trace in released:
+            pass_on(trace.spans, trace.holds)
+        pass_on(late.spans, late.holds)
+
+    for kind, what, again in steps:
+        if kind == "add":
+            number = len(deliveries)
+            delivery = Kept(lambda number=number: settled.add(number), again=again)
+            deliveries.append(delivery)
+            spans = [encoded(trace, len(came_in) + index + 1) for index, trace in enumerate(what)]
+            came_in.update(dict.fromkeys(spans, delivery))
+            added = assembler.add(SpanBatch([(ENVELOPES[0], spans)]), delivery, now)
+            delivery.settle()
+            scoring += added.released
+            pass_on(added.late.spans, added.late.holds)
+        elif kind == "withdraw" and deliveries:
+            deliveries[what % len(deliveries)].gone = True
+        elif kind == "wait":
+            now += what
+            scoring += assembler.due(now)
+        elif kind == "decide":
+            decide()
+    scoring += assembler.drain(now)
+    decide()
+    assert len(out) == len(set(out))
+    gone = set(came_in) - set(out)
+    assert len(gone) == assembler.withdrawn_spans + assembler.replayed_spans
+    assert all(came_in[span].gone or came_in[span].again for span in gone)
+    assert settled == set(range(len(deliveries)))
+    assert assembler.open_spans == assembler.waiting_spans == 0

@@ -10,7 +10,7 @@ from otel_tracead.errors import RetryableError
 from otel_tracead.kafka.errors import meaning
 from otel_tracead.receivers.kafka.records import Headers, Poison
 
-PREFIX: Final = "tracead.dead_letter."
+PREFIX: Final = "tracead-dead-letter-"
 _POLL: Final = 0.05  # seconds
 _PATIENCE: Final = 5.0
 _LONGEST_REASON: Final = 500

@@ -158,10 +158,10 @@ async def test_records_that_cannot_be_read_are_kept_aside(topic, kafka):
     assert (first.key(), first.value(), second.value()) == (b"key", b"\xff\xff\xff", b"x" * 5000)
     headers = dict(first.headers())
     assert (headers["theirs"], headers["null"]) == (b"1", None)
-    told = {name: headers[f"tracead.dead_letter.{name}"] for name in ("topic", "partition", "offset")}
+    told = {name: headers[f"tracead-dead-letter-{name}"] for name in ("topic", "partition", "offset")}
     assert told == {"topic": topic.name.encode(), "partition": b"0", "offset": b"1"}
-    assert headers["tracead.dead_letter.reason"].startswith(b"not a valid OTLP protobuf")
-    assert b"max_record_size" in dict(second.headers())["tracead.dead_letter.reason"]
+    assert headers["tracead-dead-letter-reason"].startswith(b"not a valid OTLP protobuf")
+    assert b"max_record_size" in dict(second.headers())["tracead-dead-letter-reason"]
 
 
 async def test_a_record_that_was_sent_twice_counts_once(topic):
