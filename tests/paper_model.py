@@ -111,7 +111,7 @@ def manifest_of(model: LearnedPaper) -> Manifest:
         version="1",
         created="2026-01-01T00:00:00+00:00",
         detector="paper",
-        labels=Labels(template=TEMPLATE.template, patterns=TEMPLATE.patterns, callee=False, order="start"),
+        labels=Labels.of(TEMPLATE, Order.START),
         network=Network(
             architecture={"type": "paper_multimodal_lstm", "length": architecture.length},
             inputs={"labels": ["batch", "time"], "times": ["batch", "time", 1]},

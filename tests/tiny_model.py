@@ -75,16 +75,13 @@ def learned(traces: list[Trace], settings: LearningSettings | None = None) -> Le
 
 
 def manifest_of(model: Learned, template: LabelTemplate | None = None) -> Manifest:
-    template = template or LabelTemplate()
     state = model.architecture.state
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name="tiny",
         version="1",
         created="2026-01-01T00:00:00+00:00",
-        labels=Labels(
-            template=template.template, patterns=template.patterns, callee=template.callee, order=Order.TREE.value
-        ),
+        labels=Labels.of(template or LabelTemplate(), Order.TREE),
         network=Network(
             architecture={"type": "multimodal_lstm", **asdict(model.architecture)},
             inputs={"labels": ["batch", "time"], "times": ["batch", "time", 1], "state": ["batch", state]},

@@ -1,12 +1,14 @@
 """The manifest of a model artifact: what it is, how it was made, and what must lie beside it."""
 
 import hashlib
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from otel_tracead.errors import ArtifactError
+from otel_tracead.traces.labels import LabelTemplate
+from otel_tracead.traces.sequences import Order
 
 SCHEMA_VERSION: Final = 2
 
@@ -16,12 +18,25 @@ class _Part(BaseModel):
 
 
 class Labels(_Part):
-    """How spans are named; see `LabelTemplate`."""
+    """How spans are named, and their events ordered; see `LabelTemplate` and `Order`."""
 
     template: str
     patterns: tuple[str, ...]
     callee: bool
     order: str
+
+    @classmethod
+    def of(cls, template: LabelTemplate, order: Order) -> Self:
+        """Write down what a model was made with."""
+        return cls(template=template.template, patterns=template.patterns, callee=template.callee, order=order.value)
+
+    def parsed(self) -> tuple[LabelTemplate, Order]:
+        """Give what `Encoder` takes.
+
+        Raises:
+            ValueError: a template or an order that cannot be used; says which.
+        """
+        return LabelTemplate(self.template, self.patterns, self.callee), Order(self.order)
 
 
 class Network(_Part):

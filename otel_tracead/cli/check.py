@@ -47,8 +47,6 @@ def command(
     from otel_tracead.detection.detector import DetectionSettings, load_detector
     from otel_tracead.processors.tracead.model import find_model
     from otel_tracead.reports import check as report
-    from otel_tracead.traces.labels import LabelTemplate
-    from otel_tracead.traces.sequences import Order
     from otel_tracead.training.reading import read
 
     traces = sources(inputs)
@@ -64,12 +62,10 @@ def command(
     )
     make()  # before hours of reading: a model that does not load should say so at once
     manifest = artifacts.load(folder).manifest
-    labels = manifest.labels
     with bars() as show:
         reading = read(
             traces,
-            LabelTemplate(labels.template, labels.patterns, labels.callee),
-            Order(labels.order),
+            *manifest.labels.parsed(),
             max_spans=_MAX_SPANS,
             progress=partial(show, "reading traces"),
         )

@@ -138,11 +138,8 @@ def _norms(
 
 def _encoder(artifact: "Artifact") -> "Encoder":
     from otel_tracead.traces.encoding import Encoder
-    from otel_tracead.traces.labels import LabelTemplate
-    from otel_tracead.traces.sequences import Order
 
-    labels = artifact.manifest.labels
-    return Encoder(LabelTemplate(labels.template, labels.patterns, labels.callee), Order(labels.order))
+    return Encoder(*artifact.manifest.labels.parsed())
 
 
 def _sums(

@@ -219,8 +219,7 @@ def from_artifact(
     """
     manifest = artifact.manifest
     try:
-        template = LabelTemplate(manifest.labels.template, manifest.labels.patterns, manifest.labels.callee)
-        order = Order(manifest.labels.order)
+        template, order = manifest.labels.parsed()
     except ValueError as error:
         raise ArtifactError(f"{artifact.folder / artifacts.MANIFEST}: {error}") from error
     try:

@@ -75,9 +75,7 @@ def train(
         name=config.model.name or output.resolve().name,
         version=config.model.version or version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        labels=Labels(
-            template=template.template, patterns=template.patterns, callee=template.callee, order=order.value
-        ),
+        labels=Labels.of(template, order),
         network=Network(
             architecture={"type": "multimodal_lstm", **asdict(learned.architecture)},
             inputs={

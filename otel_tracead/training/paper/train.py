@@ -63,16 +63,14 @@ def train(
         artifacts.CALIBRATION: learned.calibration.dump(),
     }
     version = hashlib.sha256(b"".join(contents.values())).hexdigest()[:12]
-    template, architecture = config.template(), learned.model.architecture
+    architecture = learned.model.architecture
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         name=config.model.name or output.resolve().name,
         version=config.model.version or version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         detector="paper",
-        labels=Labels(
-            template=template.template, patterns=template.patterns, callee=template.callee, order=config.order().value
-        ),
+        labels=Labels.of(config.template(), config.order()),
         network=Network(
             architecture={
                 "type": "paper_multimodal_lstm",
