@@ -129,11 +129,10 @@ class NetworkReceiver:
 
     async def shutdown(self) -> None:
         """Stop listening; requests under way are answered first."""
-        for server in self._leaving.values():
+        leaving = dict(self._leaving)
+        for server in (*leaving.values(), *(standing.server for standing in self._servers.values())):
             await server.stop()
-        for standing in self._servers.values():
-            await standing.server.stop()
-        await asyncio.gather(*self._leaving)
+        await asyncio.gather(*leaving)
 
 
 def _made_of(part: BaseModel, settings: Settings) -> tuple[object, ...]:
