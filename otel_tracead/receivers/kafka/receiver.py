@@ -133,7 +133,9 @@ class KafkaReceiver:
     def error(self, error: KafkaError) -> None:
         """Note that the client had an error; one that it cannot live with ends the service."""
         self._count(telemetry.KAFKA_ERRORS, self._id).add()
-        if error.fatal():
+        if (
+            error.fatal() and self._poller is not None
+        ):  # at the end, another with our group_instance_id may be there already
             self._settings.fail(StartError(f"{self._id}: the Kafka client cannot go on: {error.str()}"))
         self._logs.warning("the Kafka client had an error and goes on", error=f"{error.name()}: {error.str()}")
 
@@ -218,7 +220,7 @@ class KafkaReceiver:
         self._outcomes["invalid"].add()
         self._count(telemetry.KAFKA_UNMARSHAL_FAILED, *labels).add()
         self._logs.warning(
-            "a record cannot be read and is left out", **_place(poison), reason=poison.reason[:_MOST_OF_A_REASON]
+            "a record cannot be read and is left out", **_place(poison), reason=_without_content(poison.reason)
         )
         if self._dead_letters is not None:
             chunk.delivery.hold()
@@ -263,6 +265,11 @@ class _OnLoop:
 
     def commit_failed(self, error: KafkaError) -> None:
         self._call(self._receiver.commit_failed, error)
+
+
+def _without_content(reason: str) -> str:
+    """Give what was expected, without what was there instead."""
+    return reason.partition(", not ")[0][:_MOST_OF_A_REASON]
 
 
 def _place(poison: Poison) -> dict[str, Any]:

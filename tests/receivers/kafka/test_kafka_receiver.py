@@ -147,6 +147,15 @@ async def test_records_that_cannot_be_read_are_skipped_and_counted(topic):
         assert "xxx" not in str(rig.logs)
 
 
+async def test_the_log_does_not_say_what_was_in_a_record(topic):
+    topic.put(b'{"resourceSpans": "very private"}')
+    async with Rig(topic, traces={"topics": [topic.name], "encoding": "otlp_json"}) as rig:
+        await rig.until_committed(1)
+        (warned,) = rig.warnings()
+        assert warned["reason"].endswith("expected a list")
+        assert "private" not in str(rig.logs)
+
+
 async def test_records_that_cannot_be_read_are_kept_aside(topic, kafka):
     aside = Topic(kafka.address)
     topic.put(body(1), b"\xff\xff\xff", key=b"key", headers=[("theirs", b"1"), ("null", None)])
