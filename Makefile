@@ -2,7 +2,7 @@
 #
 #   make demo         see it work: simulated traffic with faults, annotated, with a report (demo-output/)
 #   make test         the tests, with a real Zipkin and a real Kafka where Java and Maven are there
-#   make test-peers   the tests that need PyTorch, a real Collector and a real Jaeger (Go; the first build takes minutes)
+#   make test-peers   the tests that need PyTorch, a real Collector and a real Jaeger (Go; the first build takes minutes), and Zipkin's page in Chromium
 #   make lint         ruff and mypy
 #   make bench        CPU a span, beside other stages (docs/results/)
 #   make model        train the bundled model anew (model_artifacts/shop)
