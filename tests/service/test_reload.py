@@ -1,7 +1,9 @@
 """From one configuration to the next while spans go through: who goes on, who comes, who goes, and what each holds."""
 
 import asyncio
+import gc
 import random
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -338,3 +340,21 @@ async def test_through_any_reloads_each_span_goes_out_once(seed: int) -> None:
     assert {delivery.holds for delivery in accepted} == {0}
     assert not [fake.name for fake in house.built if fake.started]
     assert [fake.name for fake in house.built if fake.after_stop] == []
+
+
+async def test_what_is_gone_is_forgotten() -> None:
+    house = House({"step": Revised})
+    async with started(house, *THREE, EXTENSION) as service:
+        gone = []
+        for size in range(10, 13):
+            over = {"exporters": {"out": {"size": size}}, "extensions": {"ext": {"size": size}}}
+            await service.reload(decoded(house, *THREE, EXTENSION, over, {"processors": {"step": {"size": size}}}))
+            await settled(service)
+            gone += [weakref.ref(fake) for fake in house.built if not fake.started]
+            house.built = [fake for fake in house.built if fake.started]
+            house.log.clear()
+        await asyncio.sleep(0)
+        gc.collect()
+        assert len(gone) == 6
+        # The receiver, which stays, was given the first extension and does not know that it needs none.
+        assert [fake().name for fake in gone if fake() is not None] == ["extension ext"]  # type: ignore[union-attr]
