@@ -105,7 +105,7 @@ class ZipkinPage:
         self.page.get_by_role("button", name="Show").nth(number).click()
         self.page.wait_for_url("**/zipkin/traces/*")
         self.page.wait_for_load_state("networkidle")
-        return self.page.url.rpartition("/")[2]
+        return str(self.page.url).rpartition("/")[2]
 
     def choose_span(self, span_id: str, name: str) -> None:
         """Click on the row of a span; the page draws only the rows that fit into it.
