@@ -41,13 +41,20 @@ def tiny_artifact(tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real Kafka broker (`tools.peers.kafka.Broker`); its jars are fetched where Java and Maven are there."""
+    """A real Kafka broker (`tools.peers.kafka.Broker`); its jars are fetched where Java and Maven are there.
+
+    Attributes beside the broker's own: `certificate`, the file to trust at its secure address.
+    """
+    from tests.exporters.certificates import make
     from tools.peers import Unavailable
     from tools.peers.kafka import Broker
 
+    folder = tmp_path_factory.mktemp("kafka")
+    make(folder, "kafka")
     try:
-        broker = Broker(tmp_path_factory.mktemp("kafka"))
+        broker = Broker(folder, certificate=(folder / "kafka.pem", folder / "kafka.key"))
     except Unavailable as missing:
         pytest.skip(str(missing))
+    broker.certificate = folder / "kafka.pem"
     with broker:
         yield broker

@@ -194,6 +194,13 @@ async def test_a_topic_that_takes_only_small_records(kafka):
     assert numbers.value(EXPORTER_FAILED, "kafka/1") == 1
 
 
+async def test_encrypted_and_by_name(kafka, topic):
+    sasl = {"username": "tracead", "password": "secret", "mechanism": "SCRAM-SHA-512"}
+    tls = {"ca_pem": kafka.certificate.read_text()}
+    await export(topic, batch("a"), brokers=[kafka.secure], tls=tls, auth={"sasl": sasl})
+    assert len(topic.records(1)) == 1
+
+
 async def test_brokers_that_are_away_are_waited_for():
     settings = Settings(id="kafka/1", kind=Kind.EXPORTER)
     config = KafkaConfig.model_validate({"brokers": ["127.0.0.1:1"], "timeout": "200ms", "retry_on_failure": FAST})

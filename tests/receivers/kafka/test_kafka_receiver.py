@@ -270,6 +270,27 @@ async def test_topics_by_pattern(kafka):
         assert len(rig.consumer.spans) == 2
 
 
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+async def test_encrypted_and_by_name(kafka, topic, mechanism):
+    topic.put(body(1))
+    sasl = {"username": "tracead", "password": "secret", "mechanism": mechanism}
+    secure = {"brokers": [kafka.secure], "tls": {"ca_file": str(kafka.certificate)}, "auth": {"sasl": sasl}}
+    async with Rig(topic, **secure) as rig:
+        await rig.until_spans(1)
+        await rig.until_committed(1)
+
+
+async def test_who_is_not_let_in_says_so_and_goes_on_trying(kafka, topic):
+    sasl = {"username": "tracead", "password": "very wrong", "mechanism": "PLAIN"}
+    trusted = {"ca_file": str(kafka.certificate)}
+    for tls, password in ((trusted, "very wrong"), ({}, "secret")):
+        secure = {"brokers": [kafka.secure], "tls": tls, "auth": {"sasl": sasl | {"password": password}}}
+        async with Rig(topic, **secure) as rig:
+            await until(lambda: rig.value(telemetry.KAFKA_ERRORS) > 0)
+            assert rig.failed == []
+            assert "very wrong" not in str(rig.logs)
+
+
 async def test_shutdown_without_start():
     settings = Settings(id="kafka", kind=Kind.RECEIVER)
     await FACTORY.build(KafkaReceiverConfig(), settings, RecordingConsumer()).shutdown()
