@@ -18,7 +18,7 @@ from otel_tracead.evaluation.sequence_models import SequenceModel
 from otel_tracead.traces.dictionary import RARE_ID
 from otel_tracead.traces.encoding import Events
 from otel_tracead.traces.windows import EACH, Windows
-from otel_tracead.training.paper.architecture import Join, WindowArchitecture
+from otel_tracead.training.paper.architecture import Join
 from otel_tracead.training.paper.cross_validation import Candidate, cross_validate
 from otel_tracead.training.paper.models import DESIGNS, Design, train_model
 from otel_tracead.training.paper.recipe import WindowRecipe
@@ -196,14 +196,7 @@ def _work(job: _Job, progress: Callable[[float], None]) -> _Done:
         model = train_model(
             job.design.name,
             job.training,
-            WindowArchitecture(
-                layers=job.design.layers,
-                modality=job.design.modality,
-                labels=job.labels,
-                length=job.training.label.shape[1],
-                units=job.chosen.units,
-                join=job.chosen.join,
-            ),
+            job.design.architecture(job.labels, job.training.label.shape[1], job.chosen.units, job.chosen.join),
             replace(job.recipe, seed=job.seed),
             progress,
         )

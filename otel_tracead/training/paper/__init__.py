@@ -1,1 +1,1 @@
-"""The paper's networks as it describes them: LSTM and dense, for one modality and for both; see `models.train_models`."""
+"""The paper's networks as it describes them: LSTM and dense, for one modality and for both; see `models.train_model`."""

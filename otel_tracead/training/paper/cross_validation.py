@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.traces.windows import Windows
-from otel_tracead.training.paper.architecture import Join, Layers, Modality, WindowArchitecture
-from otel_tracead.training.paper.models import train_model
+from otel_tracead.training.paper.architecture import Join
+from otel_tracead.training.paper.models import MULTIMODAL, train_model
 from otel_tracead.training.paper.recipe import WindowRecipe
 from otel_tracead.training.side_by_side import Progress, side_by_side
 
@@ -67,7 +67,8 @@ def cross_validate(
         recipe: how to fit; its seed also divides the traces.
         folds: how many parts.
         progress: told the share that is done.
-        workers: as in `train_models`.
+        workers: how many at a time, a process each; None: as many as there are cores. Two that share a core each count
+            the seconds of both.
 
     Returns:
         One result for each candidate, the best first: by accuracy, then by squared error.
@@ -88,14 +89,7 @@ def _try_out(
     recipe: WindowRecipe,
     progress: Progress,
 ) -> tuple[float, float, float, float]:
-    architecture = WindowArchitecture(
-        layers=Layers.LSTM,
-        modality=Modality.BOTH,
-        labels=labels,
-        length=windows.label.shape[1],
-        units=candidate.units,
-        join=candidate.join,
-    )
+    architecture = MULTIMODAL.architecture(labels, windows.label.shape[1], candidate.units, candidate.join)
     model = train_model("candidate", windows.take(np.flatnonzero(~part)), architecture, recipe, progress)
     own = windows.take(np.flatnonzero(part))
     first, squared = model.accuracy(own), model.squared_error(own)

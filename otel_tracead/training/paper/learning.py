@@ -20,8 +20,8 @@ from otel_tracead.traces.dictionary import Dictionary
 from otel_tracead.traces.encoding import Events, select
 from otel_tracead.traces.windows import choose_by_length, cut, learn_dictionary
 from otel_tracead.training.learning import FEWEST_TRACES, blocks_of_time
-from otel_tracead.training.paper.architecture import Join, Layers, Modality, WindowArchitecture
-from otel_tracead.training.paper.models import WindowModel, runner, train_model
+from otel_tracead.training.paper.architecture import Join
+from otel_tracead.training.paper.models import MULTIMODAL, WindowModel, runner, train_model
 from otel_tracead.training.paper.recipe import WindowRecipe
 from otel_tracead.training.paper.settings import PaperConfig
 
@@ -91,14 +91,7 @@ def learn(
     model = train_model(
         "paper",
         cut(select(earlier, chosen), dictionary, length=config.model.length),
-        WindowArchitecture(
-            layers=Layers.LSTM,
-            modality=Modality.BOTH,
-            labels=len(dictionary),
-            length=config.model.length,
-            units=config.model.units,
-            join=Join(config.model.join),
-        ),
+        MULTIMODAL.architecture(len(dictionary), config.model.length, config.model.units, Join(config.model.join)),
         recipe,
         lambda share: progress("fitting the network", share),
     )

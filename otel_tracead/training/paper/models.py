@@ -1,8 +1,6 @@
-"""All models of the paper, trained on one set of windows and run by ONNX Runtime, as `evaluate` compares them."""
+"""The models of the paper, each trained on windows and run by ONNX Runtime, as `evaluate` compares them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -14,7 +12,7 @@ from otel_tracead.evaluation.sequence_models import TOP, Forecast
 from otel_tracead.traces.windows import Windows
 from otel_tracead.training.paper.architecture import Join, Layers, Modality, WindowArchitecture
 from otel_tracead.training.paper.recipe import WindowLoss, WindowRecipe
-from otel_tracead.training.side_by_side import Progress, side_by_side
+from otel_tracead.training.side_by_side import Progress
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,11 +34,20 @@ class Design:
     layers: Layers
     modality: Modality
 
+    def architecture(self, labels: int, length: int, units: int, join: Join) -> WindowArchitecture:
+        """Give its shape: for a dictionary of *labels* and windows of *length* events; see `WindowArchitecture`."""
+        return WindowArchitecture(
+            layers=self.layers, modality=self.modality, labels=labels, length=length, units=units, join=join
+        )
+
+
+MULTIMODAL: Final = Design("multimodal LSTM", Layers.LSTM, Modality.BOTH)
+"""The paper's own."""
 
 DESIGNS: Final = (
     Design("single LSTM, structure", Layers.LSTM, Modality.STRUCTURE),
     Design("single LSTM, response time", Layers.LSTM, Modality.TIME),
-    Design("multimodal LSTM", Layers.LSTM, Modality.BOTH),
+    MULTIMODAL,
     Design("single dense, structure", Layers.DENSE, Modality.STRUCTURE),
     Design("single dense, response time", Layers.DENSE, Modality.TIME),
     Design("multimodal dense", Layers.DENSE, Modality.BOTH),
@@ -116,50 +123,6 @@ def runner(network: bytes, architecture: WindowArchitecture) -> WindowNetwork:
         structure=architecture.reads_labels,
         time=architecture.reads_times,
     )
-
-
-def train_models(
-    windows: Windows,
-    labels: int,
-    recipe: WindowRecipe,
-    *,
-    designs: Sequence[Design] = DESIGNS,
-    units: int = 64,
-    join: Join = Join.SECOND,
-    progress: Progress = lambda _share: None,
-    workers: int | None = 1,
-) -> list[WindowModel]:
-    """Train models on the same windows.
-
-    Args:
-        windows: of normal traces; held-out ones are taken from them.
-        labels: size of the dictionary.
-        recipe: how to fit.
-        designs: which models.
-        units: width of LSTM layers.
-        join: where the multimodal LSTM joins the modalities.
-        progress: told the share that is done.
-        workers: how many at a time, a process each; None: as many as there are cores. Two that share a core each count
-            the seconds of both.
-    """
-    pieces = [
-        partial(
-            train_model,
-            design.name,
-            windows,
-            WindowArchitecture(
-                layers=design.layers,
-                modality=design.modality,
-                labels=labels,
-                length=windows.label.shape[1],
-                units=units,
-                join=join,
-            ),
-            recipe,
-        )
-        for design in designs
-    ]
-    return side_by_side(pieces, progress, workers)
 
 
 def train_model(

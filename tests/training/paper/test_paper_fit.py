@@ -1,6 +1,8 @@
 """The paper's networks in PyTorch: what they are, that ONNX Runtime says the same, and that they learn."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,11 +11,12 @@ from tiny_model import shop_traces
 
 from otel_tracead.artifact.paper import learn_min_max
 from otel_tracead.evaluation.references import NGram
-from otel_tracead.traces.windows import choose_by_length, cut, learn_dictionary
+from otel_tracead.traces.windows import Windows, choose_by_length, cut, learn_dictionary
 from otel_tracead.training.paper.architecture import Join, Layers, Modality, WindowArchitecture
 from otel_tracead.training.paper.cross_validation import Candidate, cross_validate
-from otel_tracead.training.paper.models import DESIGNS, runner, train_models
+from otel_tracead.training.paper.models import DESIGNS, Design, WindowModel, runner, train_model
 from otel_tracead.training.paper.recipe import WindowRecipe
+from otel_tracead.training.side_by_side import side_by_side
 
 pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="training needs the extra `train` (make test-peers)")
@@ -37,6 +40,20 @@ def windows():
         chosen = choose_by_length(np.diff(part.offsets), np.random.default_rng(0), each=40, longer=True)
         found.append(cut(part, dictionary).take(chosen))
     return *found, len(dictionary)
+
+
+def train_models(
+    windows: Windows,
+    labels: int,
+    recipe: WindowRecipe,
+    units: int,
+    designs: Sequence[Design] = DESIGNS,
+    workers: int = 1,
+) -> list[WindowModel]:
+    length = windows.label.shape[1]
+    shapes = [(design.name, design.architecture(labels, length, units, Join.SECOND)) for design in designs]
+    pieces = [partial(train_model, name, windows, architecture, recipe) for name, architecture in shapes]
+    return side_by_side(pieces, lambda _share: None, workers)
 
 
 @pytest.fixture(scope="module")
