@@ -53,7 +53,7 @@ def input_option(which: str = "", *, required: bool = True, name: str = "--input
         multiple=True,
         required=required,
         metavar="PATH",
-        help=f"Trace file, folder, glob or running backend{which} (docs/trace-files.md). Repeats.",
+        help=f"Trace file, folder, glob, jaeger+http://… or zipkin+http://…{which} (docs/trace-files.md). Repeats.",
     )
 
 
