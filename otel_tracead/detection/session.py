@@ -1,6 +1,7 @@
 """ONNX Runtime sessions: on the provider that works, which is found by trying."""
 
 import ctypes
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -35,6 +36,8 @@ class Session:
     def __init__(
         self, model: bytes, try_out: Callable[[Run], None], *, provider: Provider = "auto", threads: int = 1
     ) -> None:
+        # From 1.29 on it sends figures about the process and its models to its maker, unless this stands before it is loaded.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(4)
