@@ -71,7 +71,9 @@ class ZipkinServer:
         if request.method != "POST":
             return self._no(405, "405 method not allowed, supported: [POST]", Allow="POST")
         if request.content_type == _THRIFT:
-            return self._no(415, "415 unsupported media type: thrift is not taken, send JSON (v1 or v2) or protobuf (v2)")
+            return self._no(
+                415, "415 unsupported media type: thrift is not taken, send JSON (v1 or v2) or protobuf (v2)"
+            )
         protobuf = request.content_type == _PROTOBUF
         if v1 and protobuf:
             return self._no(415, f"415 unsupported media type: v1 has no protobuf form, send it to /{_V2_PATH}")
