@@ -4,7 +4,7 @@ Source: opentelemetry-collector-contrib, receiver/kafkareceiver and pkg/kafka/co
 """
 
 import re
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -160,8 +160,6 @@ class KafkaReceiverConfig(KafkaClientConfig):
         max_record_size: bytes of the largest record value; not a key of the Collector.
         dead_letter: where records go that cannot be read; absent counts them and says where they stand.
     """
-
-    null_is_off: ClassVar[bool] = False
 
     traces: TracesConfig = TracesConfig()
     topic: str | None = None

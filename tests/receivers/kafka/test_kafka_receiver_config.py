@@ -154,6 +154,11 @@ def test_what_the_collector_has_left_behind_is_taken_and_named():
     assert excluding.consumer_properties()["topic.blacklist"] == "^ab$"
 
 
+@pytest.mark.parametrize(("tls", "protocol"), [(None, "PLAINTEXT"), ({}, "SSL"), ({"insecure": True}, "PLAINTEXT")])
+def test_when_it_is_encrypted(tls, protocol):
+    assert config(tls=tls).consumer_properties()["security.protocol"] == protocol
+
+
 def test_a_password_is_not_shown():
     written = config(auth={"sasl": {"username": "u", "password": "secret", "mechanism": "PLAIN"}})
     assert "secret" not in repr(written)
