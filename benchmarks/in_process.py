@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import click
+from opentelemetry.context import Context
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
@@ -128,7 +129,8 @@ class _Application:
 
     def play(self, plan: list[_Step]) -> None:
         """Make one trace."""
-        contexts, spans = [], []
+        contexts: list[Context] = []
+        spans = []
         for step in plan:
             context = None if step.parent is None else contexts[step.parent]
             tracer = self.tracers[step.service]

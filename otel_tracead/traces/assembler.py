@@ -180,11 +180,8 @@ class Assembler:
                 if first != TRACE_ID_TAG or second != SPAN_ID_TAG or not span_id:
                     trace_id = parsed_trace_id(span)
                 trace = traces.get(trace_id)
-                if trace is None or len(trace) >= most:
-                    parts += self._route(trace_id, span, envelope, request)
-                elif trace.delivery is not delivery and trace.delivery.withdrawn:
-                    # What was withdrawn has come back: its spans come again, all of them.
-                    added.released += self._release(trace_id, Release.LIMIT, now)
+                # What was withdrawn comes again, all of it: what there is of the trace makes room.
+                if trace is None or len(trace) >= most or (trace.delivery is not delivery and trace.delivery.withdrawn):
                     parts += self._route(trace_id, span, envelope, request)
                 else:
                     trace.append(span)
@@ -265,26 +262,17 @@ class Assembler:
     def _route(self, trace_id: bytes, span: bytes, envelope: Envelope, request: "_Request") -> int:
         """Find the place of a span that no open trace has room for; gives the number of new holds."""
         added, delivery, now = request
-        if delivery.replayed and trace_id not in self._open and not self._opens(trace_id):
+        if trace_id in self._open:
+            added.released += self._release(trace_id, Release.LIMIT, now)
+        if delivery.replayed and not self._opens(trace_id):
             self.replayed_spans += 1
             return 0
         if not trace_id or trace_id == NO_TRACE:
             added.invalid.spans.append(span)
             added.invalid.envelopes.append(envelope)
             return 0
-        if trace_id in self._open:
-            added.released += self._release(trace_id, Release.LIMIT, now)
         if trace_id in self._undecided:
-            self.waiting_spans += 1
-            waiting = self._undecided[trace_id]
-            if waiting is None:
-                self._undecided[trace_id] = _Gathering(span, envelope, delivery, now)
-                return 1
-            waiting += (span, envelope)
-            if waiting.delivery is delivery:
-                return 0
-            waiting.held_by(delivery)
-            return 1
+            return self._wait(trace_id, span, envelope, request)
         decision = self._decided.get(trace_id)
         if decision is not None:
             added.late.spans.append(span)
@@ -296,6 +284,19 @@ class Assembler:
             added.released += self._release(next(iter(self._open)), Release.LIMIT, now)
         self._open[trace_id] = _Gathering(span, envelope, delivery, now + self._policy.wait_duration)
         self.open_spans += 1
+        return 1
+
+    def _wait(self, trace_id: bytes, span: bytes, envelope: Envelope, request: "_Request") -> int:
+        """Keep a span of an undecided trace until `decide`; gives the number of new holds."""
+        self.waiting_spans += 1
+        waiting = self._undecided[trace_id]
+        if waiting is None:
+            self._undecided[trace_id] = _Gathering(span, envelope, request.delivery, request.now)
+            return 1
+        waiting += (span, envelope)
+        if waiting.delivery is request.delivery:
+            return 0
+        waiting.held_by(request.delivery)
         return 1
 
     def _watch(self, trace_id: bytes, span: bytes, now: float) -> None:
