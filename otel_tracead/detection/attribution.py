@@ -29,15 +29,14 @@ from otel_tracead.detection.explanation import (
 )
 from otel_tracead.detection.rules import Rules
 from otel_tracead.detection.scorer import LONG, Details, Scorer
-from otel_tracead.detection.verdicts import AnomalyType, Level, SpanVerdict
+from otel_tracead.detection.trace_verdicts import level
+from otel_tracead.detection.verdicts import AnomalyType, SpanVerdict
 from otel_tracead.traces.dictionary import END_ID, Dictionary
 from otel_tracead.traces.labels import is_failure
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-_HIGH: Final = 1.0
-"""Decades above the threshold from which on a level is high (contract, section 3)."""
 _BELOW: Final = 1.0 - 1e-9
 
 
@@ -86,10 +85,6 @@ class Attribution:
         self._rules = rules
         self._transitions = Transitions(calibration, dictionary)
         self._grammar = rules_of_calls(calibration)
-
-    def level(self, score: float) -> Level:
-        """Say how sure a score is."""
-        return Level.HIGH if score >= self._rules.threshold + _HIGH else Level.LOW
 
     def normal(self, judged: Judged, trace: int) -> dict[int, SpanVerdict]:
         """Give every span of a trace a verdict as if it were normal: its own evidence may be explained by another span."""
@@ -147,7 +142,8 @@ class Attribution:
             if row in marks.slow and details is not None:
                 values |= self._times(judged, first, first + row, details.mixture[row], marks.slow[row])
             span = int(judged.events.span[first + row])
-            spans[span] = SpanVerdict(anomalous=True, type=kind, score=score, level=self.level(score), **values)  # type: ignore[arg-type]
+            values["level"] = level(score, self._rules.threshold)
+            spans[span] = SpanVerdict(anomalous=True, type=kind, score=score, **values)  # type: ignore[arg-type]
         return Explained(spans, tuple(dict.fromkeys(missing)))
 
     def _strengths(self, judged: Judged, trace: int) -> Floats:

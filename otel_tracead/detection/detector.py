@@ -1,6 +1,6 @@
 """The detector: a model artifact that judges whole traces."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -20,7 +20,8 @@ from otel_tracead.detection.places import Recent
 from otel_tracead.detection.rules import DetectionSettings, Rules
 from otel_tracead.detection.scorer import Scorer
 from otel_tracead.detection.session import Provider
-from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, Detector, ModelInfo, SpanVerdict, TraceVerdict
+from otel_tracead.detection.trace_verdicts import Finding, share_by_trace, verdicts
+from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, Detector, ModelInfo, TraceVerdict
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.dictionary import Dictionary
 from otel_tracead.traces.encoding import Encoder, Events
@@ -128,7 +129,6 @@ class ModelDetector:
         raw = collected.strongest(events, found)
         decades = [self._calibration.decades(raw[i], i) for i in range(len(CHANNELS))]
         channels = np.array(decades).reshape(len(CHANNELS), -1)
-        foreign = np.bincount(events.trace, weights=known.foreign, minlength=events.traces)
         return Judged(
             events=events,
             known=known,
@@ -136,50 +136,30 @@ class ModelDetector:
             evidence=found,
             channels=channels,
             score=self._calibration.trace_tail.strength(channels.max(axis=0)),
-            foreign=foreign / np.maximum(np.diff(events.offsets), 1),
+            foreign=share_by_trace(events, known.foreign),
         )
 
     def verdicts(self, judged: Judged, *, every_span: bool = False) -> list[TraceVerdict]:
         """Put what was found in words, one verdict a trace."""
         events, attribution = judged.events, self._attribution
-        complete = ((events.roots == 1) & (events.orphans == 0)).tolist()
-        unknown = np.bincount(events.trace, weights=judged.known.unseen, minlength=events.traces).astype(int).tolist()
-        anomalous = self._rules.anomalous(judged)
-        foreign = judged.foreign > self._settings.unknown_labels
-        found = np.flatnonzero(anomalous & ~foreign)
+        unknown = judged.foreign > self._settings.unknown_labels
+        found = np.flatnonzero(self._rules.anomalous(judged) & ~unknown)
         explanations = dict(zip(found.tolist(), attribution.explain(judged, found), strict=True))
-        out: list[TraceVerdict] = []
-        for trace, verdict_span in enumerate(events.root.tolist()):
-            if foreign[trace]:
-                verdict = TraceVerdict(
-                    verdict_span=verdict_span,
-                    complete=complete[trace],
-                    unscored=UNKNOWN_TRAFFIC,
-                    unknown_labels=unknown[trace],
-                )
-                out.append(verdict)
-                continue
-            spans: Mapping[int, SpanVerdict] = {}
-            missing: tuple[str, ...] = ()
-            score = min(float(judged.score[trace]), self._rules.below)
+
+        def find(trace: int) -> Finding:
             explanation = explanations.get(trace)
-            if explanation is not None:
-                spans, missing = explanation.spans, explanation.missing
-                score = max(span.score for span in spans.values())
-            if every_span:
-                spans = {**attribution.normal(judged, trace), **spans}
-            verdict = TraceVerdict(
-                verdict_span=verdict_span,
-                complete=complete[trace],
-                anomalous=explanation is not None,
-                score=score,
-                level=attribution.level(score) if explanation is not None else None,
-                missing=missing if events.orphans[trace] == 0 else (),
-                spans=spans,
-                unknown_labels=unknown[trace],
+            normal = attribution.normal(judged, trace) if every_span else {}
+            if explanation is None:
+                score = min(float(judged.score[trace]), self._rules.below)
+                return Finding(anomalous=False, score=score, spans=normal)
+            return Finding(
+                anomalous=True,
+                score=max(span.score for span in explanation.spans.values()),
+                spans={**normal, **explanation.spans},
+                missing=explanation.missing if events.orphans[trace] == 0 else (),
             )
-            out.append(verdict)
-        return out
+
+        return verdicts(events, unknown=unknown, unseen=judged.known.unseen, threshold=self.threshold, find=find)
 
 
 def load_detector(

@@ -18,7 +18,8 @@ from otel_tracead.artifact.paper import PaperCalibration
 from otel_tracead.detection.paper_evidence import PaperJudged, behind, evidence, recognise
 from otel_tracead.detection.rules import DetectionSettings
 from otel_tracead.detection.session import Provider
-from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, AnomalyType, Level, ModelInfo, SpanVerdict, TraceVerdict
+from otel_tracead.detection.trace_verdicts import Finding, level, share_by_trace, verdicts
+from otel_tracead.detection.verdicts import AnomalyType, ModelInfo, SpanVerdict, TraceVerdict
 from otel_tracead.detection.window_network import WindowNetwork
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.dictionary import END_ID, RARE_ID, Dictionary
@@ -34,7 +35,6 @@ TOP_K: Final = 3
 """The paper's k in between: it tries 1, 3 and 5."""
 CONFIDENCE: Final = 0.95
 """The paper's interval."""
-_HIGH: Final = 1.0  # decades above the threshold (contract, section 3)
 _EXPECTED: Final = 3
 _LONGEST: Final = 10_000  # events of a window
 
@@ -131,39 +131,18 @@ class PaperDetector:
 
     def verdicts(self, judged: PaperJudged, *, every_span: bool = False) -> list[TraceVerdict]:
         """Put what was found in words, one verdict a trace."""
-        events = judged.events
-        sizes = np.diff(events.offsets)
-        foreign = np.bincount(events.trace, weights=judged.known.foreign, minlength=events.traces) / sizes
-        unknown = np.bincount(events.trace, weights=judged.known.unseen, minlength=events.traces).astype(int).tolist()
-        complete = ((events.roots == 1) & (events.orphans == 0)).tolist()
-        out: list[TraceVerdict] = []
-        for trace, verdict_span in enumerate(events.root.tolist()):
-            if foreign[trace] > self._settings.unknown_labels:
-                verdict = TraceVerdict(
-                    verdict_span=verdict_span,
-                    complete=complete[trace],
-                    unscored=UNKNOWN_TRAFFIC,
-                    unknown_labels=unknown[trace],
-                )
-                out.append(verdict)
-                continue
-            marked = self._marked(judged, trace)
-            score = max((span.score for span in marked.values()), default=float(judged.score[trace]))
-            verdict = TraceVerdict(
-                verdict_span=verdict_span,
-                complete=complete[trace],
-                anomalous=bool(marked),
-                score=score,
-                level=self._level(score) if marked else None,
-                missing=self._missing(judged, trace),
-                spans={**self._normal(judged, trace), **marked} if every_span else marked,
-                unknown_labels=unknown[trace],
-            )
-            out.append(verdict)
-        return out
+        unknown = share_by_trace(judged.events, judged.known.foreign) > self._settings.unknown_labels
 
-    def _level(self, score: float) -> Level:
-        return Level.HIGH if score >= self.threshold + _HIGH else Level.LOW
+        def find(trace: int) -> Finding:
+            marked = self._marked(judged, trace)
+            return Finding(
+                anomalous=bool(marked),
+                score=max((span.score for span in marked.values()), default=float(judged.score[trace])),
+                spans={**self._normal(judged, trace), **marked} if every_span else marked,
+                missing=self._missing(judged, trace),
+            )
+
+        return verdicts(judged.events, unknown=unknown, unseen=judged.known.unseen, threshold=self.threshold, find=find)
 
     def _normal(self, judged: PaperJudged, trace: int) -> dict[int, SpanVerdict]:
         """Give every span of a trace a verdict as if it were normal; those that are not judged score 0."""
@@ -193,7 +172,7 @@ class PaperDetector:
             if slow:
                 values |= self._times(judged, trace, position)
             score = float(judged.strength[trace, position])
-            spans[span] = SpanVerdict(anomalous=True, score=score, level=self._level(score), **values)  # type: ignore[arg-type]
+            spans[span] = SpanVerdict(anomalous=True, score=score, level=level(score, self.threshold), **values)  # type: ignore[arg-type]
         return spans
 
     def _structure(self, judged: PaperJudged, trace: int, position: int) -> dict[str, object]:
