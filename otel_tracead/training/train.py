@@ -1,23 +1,18 @@
 """Trains a model: traces in, artifact out, with a report card of what the detector's own check found."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from otel_tracead.artifact import folder as artifacts
-from otel_tracead.artifact.manifest import SCHEMA_VERSION, Labels, Manifest, Network, ReportCard
-from otel_tracead.detection.check import CheckResult, conclude, spoken_kinds, try_out
+from otel_tracead.artifact.manifest import Labels, Manifest, Network
+from otel_tracead.detection.check import CheckResult, conclude, try_out
 from otel_tracead.detection.detector import DetectionSettings, ModelDetector
 from otel_tracead.detection.paths import operations
 from otel_tracead.detection.scorer import DETAILS, SURPRISES, Scorer
 from otel_tracead.detection.verdicts import ModelInfo
-from otel_tracead.errors import TraceadError
-from otel_tracead.reports import training as report
 from otel_tracead.traces.encoding import Events, select
 from otel_tracead.traces.reading import Source
 from otel_tracead.training.advice import advice
@@ -26,11 +21,11 @@ from otel_tracead.training.learning import Learned, LearningSettings, learn, sum
 from otel_tracead.training.reading import read
 from otel_tracead.training.recipe import Recipe
 from otel_tracead.training.settings import TrainConfig
+from otel_tracead.training.writing import Outcome, hold_to_agreement, write
 
 Progress = Callable[[str, float], None]
 
 _TRIALS = 150  # of each kind
-_AGREEMENT = 1e-4  # nats
 
 
 def train(
@@ -58,25 +53,14 @@ def train(
     learned = learn(reading.events, settings, progress)
     progress("checking the detector", 0.0)
     result = _check(learned, reading.events, config, progress)
-    if learned.difference > _AGREEMENT:
-        raise TraceadError(
-            f"the ONNX model differs from PyTorch's by {learned.difference:.2g} nats, more than {_AGREEMENT:g}: nothing was "
-            "written; please report this with your versions of torch and onnxruntime"
-        )
+    hold_to_agreement(learned.difference, " nats")
     warnings = advice(reading.events, learned.dictionary, reading.traces)
-    contents = {
-        artifacts.NETWORK: learned.network,
-        artifacts.LABELS: artifacts.encode_dictionary(learned.dictionary),
-        artifacts.CALIBRATION: learned.calibration.dump(),
-    }
-    version = hashlib.sha256(b"".join(contents.values())).hexdigest()[:12]
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        name=config.model.name or output.resolve().name,
-        version=config.model.version or version,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    outcome = Outcome(
+        network=learned.network,
+        dictionary=learned.dictionary,
+        calibration=learned.calibration.dump(),
         labels=Labels.of(template, order),
-        network=Network(
+        shape=Network(
             architecture={"type": "multimodal_lstm", **asdict(learned.architecture)},
             inputs={
                 "labels": ["batch", "time"],
@@ -87,22 +71,16 @@ def train(
             state=learned.architecture.state,
         ),
         thresholds={"false_positive_rate": config.calibration.false_positive_rate},
-        training={
+        summary={
             **summary(learned, reading.events, settings),
             "traces_read": reading.traces,
             "spans_read": reading.spans,
         },
-        report_card=ReportCard(
-            passed=result.passed,
-            reasons=result.reasons,
-            figures=dict(result.figures),
-            words=(*result.words, spoken_kinds(result.findings), *warnings),
-        ),
-        files={},
+        check=result,
+        warnings=warnings,
+        paths=operations(learned.calibration.paths, learned.dictionary),
     )
-    execution_paths = operations(learned.calibration.paths, learned.dictionary)
-    contents[artifacts.REPORT] = report.render(manifest, execution_paths).encode()
-    return artifacts.save(output, manifest, contents), warnings
+    return write(output, outcome, config.model.name, config.model.version), warnings
 
 
 def _settings(config: TrainConfig) -> LearningSettings:

@@ -1,22 +1,17 @@
 """`train --preset paper`: traces in, an artifact of the paper's multimodal LSTM and its rules out."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from otel_tracead.artifact import folder as artifacts
-from otel_tracead.artifact.manifest import SCHEMA_VERSION, Labels, Manifest, Network, ReportCard
-from otel_tracead.detection.check import CheckResult, conclude, spoken_kinds, try_out
+from otel_tracead.artifact.manifest import Labels, Manifest, Network
+from otel_tracead.detection.check import CheckResult, conclude, try_out
 from otel_tracead.detection.paper import PaperDetector
 from otel_tracead.detection.rules import DetectionSettings
 from otel_tracead.detection.verdicts import ModelInfo
 from otel_tracead.detection.window_network import STRUCTURE, TIME
-from otel_tracead.errors import TraceadError
-from otel_tracead.reports import training as report
 from otel_tracead.traces.reading import Source
 from otel_tracead.training.advice import advice
 from otel_tracead.training.fit import device_of
@@ -24,9 +19,9 @@ from otel_tracead.training.paper.learning import LearnedPaper, Progress, learn
 from otel_tracead.training.paper.models import runner
 from otel_tracead.training.paper.settings import PaperConfig
 from otel_tracead.training.reading import Reading, read
+from otel_tracead.training.writing import Outcome, hold_to_agreement, write
 
 _TRIALS: Final = 150  # of each kind
-_AGREEMENT: Final = 1e-4
 
 
 def train(
@@ -50,28 +45,16 @@ def train(
         progress=partial(progress, "reading traces"),
     )
     learned = learn(reading.events, config, device_of(config.training.device), progress)
-    if learned.model.difference > _AGREEMENT:
-        raise TraceadError(
-            f"the ONNX model differs from PyTorch's by {learned.model.difference:.2g}, more than {_AGREEMENT:g}: nothing "
-            "was written; please report this with your versions of torch and onnxruntime"
-        )
+    hold_to_agreement(learned.model.difference)
     result = _check(learned, config, partial(progress, "checking the detector"))
     warnings = [*advice(reading.events, learned.dictionary, reading.traces), *_unread(learned)]
-    contents = {
-        artifacts.NETWORK: learned.model.network,
-        artifacts.LABELS: artifacts.encode_dictionary(learned.dictionary),
-        artifacts.CALIBRATION: learned.calibration.dump(),
-    }
-    version = hashlib.sha256(b"".join(contents.values())).hexdigest()[:12]
     architecture = learned.model.architecture
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        name=config.model.name or output.resolve().name,
-        version=config.model.version or version,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        detector="paper",
+    outcome = Outcome(
+        network=learned.model.network,
+        dictionary=learned.dictionary,
+        calibration=learned.calibration.dump(),
         labels=Labels.of(config.template(), config.order()),
-        network=Network(
+        shape=Network(
             architecture={
                 "type": "paper_multimodal_lstm",
                 "labels": architecture.labels,
@@ -84,17 +67,12 @@ def train(
             state=0,
         ),
         thresholds=config.calibration.model_dump(),
-        training=_summary(learned, reading),
-        report_card=ReportCard(
-            passed=result.passed,
-            reasons=result.reasons,
-            figures=dict(result.figures),
-            words=(*result.words, spoken_kinds(result.findings), *warnings),
-        ),
-        files={},
+        summary=_summary(learned, reading),
+        check=result,
+        warnings=warnings,
+        paper=True,
     )
-    contents[artifacts.REPORT] = report.render(manifest).encode()
-    return artifacts.save(output, manifest, contents), warnings
+    return write(output, outcome, config.model.name, config.model.version), warnings
 
 
 def _check(learned: LearnedPaper, config: PaperConfig, progress: Callable[[float], None]) -> CheckResult:
