@@ -237,7 +237,7 @@ def test_a_model_is_trained_of_what_zipkin_holds(
 ) -> None:
     pytest.importorskip("torch")
     early = START - 10_000
-    run = simulate(Scenario(seed=6, start_unix_nano=early * 10**9, duration_s=60))
+    run = simulate(Scenario(seed=6, start_unix_nano=early * 10**9, duration_s=40))
     spans = to_zipkin(parse(body for _, body in requests(run)))
     post(f"{zipkin.url}/api/v2/spans", [json.dumps(spans).encode()], "application/json", expect=202)
     (tmp_path / "quick.yaml").write_text("training: {steps: 20, folds: 2, device: cpu}\nmodel: {label_units: 8}\n")
