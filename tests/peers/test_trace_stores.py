@@ -28,8 +28,8 @@ from tests.peers.independent import parse, post, send_grpc, spans_of, to_zipkin
 from tools.peers.jaeger import Jaeger
 from tools.peers.zipkin import Zipkin
 
-START = 1_700_000_000  # 2023-11-14T22:13:20Z, where no other test has spans
-RANGE = "start=2023-11-14T22:13:00Z&end=2023-11-14T22:20:00Z"
+START = 1_612_345_700  # 2021-02-03T09:48:20Z, where no other test has spans
+RANGE = "start=2021-02-03T09:48:00Z&end=2021-02-03T09:55:00Z"
 AT_ONCE = 40
 LIMIT = 25
 FAULT = Fault(kind="slow_service", service="currency", start_s=10, duration_s=6, severity=20)
@@ -155,7 +155,7 @@ def _check_commands(address: str, folder: Path, capsys: pytest.CaptureFixture[st
     """Every command that reads traces says of a store what it says of a file with the same traces."""
     url = f"{address}?{RANGE}&limit=100&service=frontend"
     # Learned of what the store holds of the time before the fault: Zipkin writes names in lower case.
-    before = _read(address, "start=2023-11-14T22:13:20Z&end=2023-11-14T22:13:30Z&service=frontend")
+    before = _read(address, "start=2021-02-03T09:48:20Z&end=2021-02-03T09:48:30Z&service=frontend")
     write_artifact(folder / "model", learned(before))
     model = folder / "model"
 
@@ -171,7 +171,7 @@ def _check_commands(address: str, folder: Path, capsys: pytest.CaptureFixture[st
     checked = json.loads(ran("check", "--model", model, "--input", url, "--format", "json", codes=(0, 1)))
     assert checked["traces_read"] > 60
     # Nothing of a verdict is in what rank reads.
-    since = ("--since", "2023-11-14T22:13:30Z", "--until", "2023-11-14T22:13:40Z")
+    since = ("--since", "2021-02-03T09:48:30Z", "--until", "2021-02-03T09:48:40Z")
     ranked = [
         ran("rank", "--model", model, "--input", place, *since, "--format", "json")
         for place in (url, folder / "live.jsonl")
@@ -241,7 +241,7 @@ def test_a_model_is_trained_of_what_zipkin_holds(
     spans = to_zipkin(parse(body for _, body in requests(run)))
     post(f"{zipkin.url}/api/v2/spans", [json.dumps(spans).encode()], "application/json", expect=202)
     (tmp_path / "quick.yaml").write_text("training: {steps: 20, folds: 2, device: cpu}\nmodel: {label_units: 8}\n")
-    url = f"zipkin+{zipkin.url}?start=2023-11-14T19:26:00Z&end=2023-11-14T19:30:00Z"
+    url = f"zipkin+{zipkin.url}?start=2021-02-03T07:01:00Z&end=2021-02-03T07:05:00Z"
     arguments = ["--input", url, "--output", str(tmp_path / "model"), "--config", str(tmp_path / "quick.yaml")]
     assert invoke(["train", *arguments]) == 0, capsys.readouterr().err
     trained = json.loads((tmp_path / "model" / "manifest.json").read_text())["training"]
