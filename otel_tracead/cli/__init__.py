@@ -5,7 +5,6 @@ Nothing heavy is imported here: `--help` reads a table, and a command's module i
 
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Final
 
 import click
@@ -27,27 +26,25 @@ COMMANDS: Final = {
     "demo": "Show everything once, on simulated traffic.",
 }
 """Each command and its line in the help; `print-config` stands in the module `print_config`, as `command`."""
-
-
-def _module(name: str) -> str:
-    return f"{__name__}.{name.replace('-', '_')}"
+_ALIASES: Final = {"print-initial-config": "print-config"}  # the Collector's older name
 
 
 class _Commands(click.Group):
     """Commands that are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        return [name for name in COMMANDS if find_spec(_module(name)) is not None]
+        return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (likewise)
+        name = _ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
             return None
-        command: click.Command = import_module(_module(cmd_name)).command
+        command: click.Command = import_module(f"{__name__}.{name.replace('-', '_')}").command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (likewise)
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, wanted: Any) -> None:

@@ -116,6 +116,7 @@ def test_an_error_is_one_message_and_a_traceback_only_with_debug(capsys: pytest.
 
 def test_print_config_redacts_and_reads_back(capsys: pytest.CaptureFixture[str], config: str, tmp_path: Path) -> None:
     code, out, _ = ran(capsys, "print-config", "--config", config)
+    assert ran(capsys, "print-initial-config", "--config", config)[:2] == (code, out)
     assert code == 0
     assert "hunter2" not in out
     assert "[REDACTED]" in out
