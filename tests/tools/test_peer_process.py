@@ -44,3 +44,8 @@ def test_free_ports_are_none_that_the_kernel_hands_out() -> None:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert all(1024 < free_port() < lowest for _ in range(20))
     assert HOST == "127.0.0.1"
+
+
+def test_a_free_port_is_not_given_out_again_soon() -> None:
+    ports = [free_port() for _ in range(400)]
+    assert all(len(set(ports[first : first + 60])) == 60 for first in range(340))

@@ -23,20 +23,21 @@ class Unavailable(Exception):  # noqa: N818 (a state of the machine, not a failu
 
 
 _SLICES: Final = 97
-_given: set[int] = set()
+_given: dict[int, None] = {}  # in order
 
 
 def free_port() -> int:
     """Find a port of 127.0.0.1 that nobody listens on, outside of what the kernel hands out by itself.
 
-    None twice in one process, and each process looks in a slice of its own: a port is given out some time before
-    somebody listens on it.
+    A port is given out some time before somebody listens on it. So each process looks in a slice of its own, and once
+    it has given out all of those, it begins with the one that was given out first.
     """
     own = _PORTS[os.getpid() % _SLICES :: _SLICES]
-    left = [port for port in own if port not in _given] or list(own)
-    random.SystemRandom().shuffle(left)
-    for port in left:
-        _given.add(port)
+    fresh = [port for port in own if port not in _given]
+    random.SystemRandom().shuffle(fresh)
+    for port in [*fresh, *_given]:
+        _given.pop(port, None)
+        _given[port] = None
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
