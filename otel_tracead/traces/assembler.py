@@ -8,11 +8,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from struct import error as StructError  # noqa: N812 (a class)
 from typing import NamedTuple, cast
 
 from otel_tracead.delivery import Delivery
-from otel_tracead.traces.identity import IDS, NO_TRACE, SPAN_ID_TAG, TRACE_ID_TAG, is_root, parsed_trace_id
+from otel_tracead.traces.identity import is_root, trace_ids
 from otel_tracead.traces.late import Decision, DecisionCache
 from otel_tracead.traces.release import ReleasePolicy
 from otel_tracead.traces.trace import Release, Trace
@@ -168,17 +167,11 @@ class Assembler:
         """
         added = Added()
         request = _Request(added, delivery, now)
-        traces, unpack, most = self._open, IDS.unpack_from, 2 * self._policy.max_spans_per_trace
+        traces, most = self._open, 2 * self._policy.max_spans_per_trace
         watch_roots = self._policy.wait_after_root > 0
         parts = gathered = 0
         for envelope, spans in batch.groups:
-            for span in spans:
-                try:
-                    first, trace_id, second, span_id = unpack(span)
-                except StructError:
-                    first = 0
-                if first != TRACE_ID_TAG or second != SPAN_ID_TAG or not span_id:
-                    trace_id = parsed_trace_id(span)
+            for span, trace_id in zip(spans, trace_ids(spans), strict=True):
                 trace = traces.get(trace_id)
                 # What was withdrawn comes again, all of it: what there is of the trace makes room.
                 if trace is None or len(trace) >= most or (trace.delivery is not delivery and trace.delivery.withdrawn):
@@ -267,7 +260,7 @@ class Assembler:
         if delivery.replayed and not self._opens(trace_id):
             self.replayed_spans += 1
             return 0
-        if not trace_id or trace_id == NO_TRACE:
+        if not trace_id:
             added.invalid.spans.append(span)
             added.invalid.envelopes.append(envelope)
             return 0
@@ -306,7 +299,7 @@ class Assembler:
     def _opens(self, trace_id: bytes) -> bool:
         """Say whether a span of *trace_id* would open a trace: it has an id, and nothing is known of it."""
         known = trace_id in self._undecided or self._decided.get(trace_id) is not None
-        return bool(trace_id) and trace_id != NO_TRACE and not known
+        return bool(trace_id) and not known
 
     def _release(self, trace_id: bytes, release: Release, now: float) -> tuple[Trace, ...]:
         """Release an open trace; gives nothing where it is let go instead."""

@@ -2,10 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from struct import error as StructError  # noqa: N812 (a class)
 from typing import Final, NamedTuple
 
-from otel_tracead.traces.identity import IDS, NO_TRACE, SPAN_ID_TAG, TRACE_ID_TAG, parsed_trace_id
+from otel_tracead.traces.identity import trace_ids
 from otel_tracead.traces.trace import Release, Trace
 from otel_tracead.wire.batch import Envelope, SpanBatch
 
@@ -53,16 +52,10 @@ class Gatherer:
     def add(self, batch: SpanBatch) -> Iterator[Trace]:
         """Take the spans of *batch* and give the traces that have ended."""
         self.late = []
-        traces, unpack, longest = self._open, IDS.unpack_from, self._longest
+        traces, longest = self._open, self._longest
         seen: set[bytes] = set()
         for envelope, spans in batch.groups:
-            for span in spans:
-                try:
-                    first, trace_id, second, span_id = unpack(span)
-                except StructError:
-                    first = 0
-                if first != TRACE_ID_TAG or second != SPAN_ID_TAG or not span_id or trace_id == NO_TRACE:
-                    trace_id = parsed_trace_id(span)
+            for span, trace_id in zip(spans, trace_ids(spans), strict=True):
                 if trace_id not in seen:
                     if not self._begin(trace_id, envelope, span):
                         continue

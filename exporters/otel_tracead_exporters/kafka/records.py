@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from struct import error as StructError  # noqa: N812 (a class)
 from typing import Final
 
 from otel_tracead.errors import TooLarge
 from otel_tracead.exporting.sizing import halves
-from otel_tracead.traces.identity import IDS, NO_TRACE, SPAN_ID_TAG, TRACE_ID_TAG, parsed_trace_id
+from otel_tracead.traces.identity import trace_ids
 from otel_tracead.wire.batch import Envelope, SpanBatch, group
 
 # What stands beside key and value in librdkafka's count of a record, and in a broker's.
@@ -112,15 +111,8 @@ class RecordCutter:
 def _by_trace(batch: SpanBatch) -> Iterator[tuple[bytes | None, SpanBatch]]:
     """Group spans by trace, in order of appearance; those without valid ids are no trace and have no key."""
     traces: dict[bytes, tuple[list[Envelope], list[bytes]]] = {}
-    unpack = IDS.unpack_from
     for envelope, spans in batch.groups:
-        for span in spans:
-            try:
-                first, trace_id, second, span_id = unpack(span)
-            except StructError:
-                first = 0
-            if first != TRACE_ID_TAG or second != SPAN_ID_TAG or not span_id or trace_id == NO_TRACE:
-                trace_id = parsed_trace_id(span)
+        for span, trace_id in zip(spans, trace_ids(spans), strict=True):
             envelopes, found = traces.setdefault(trace_id, ([], []))
             envelopes.append(envelope)
             found.append(span)
