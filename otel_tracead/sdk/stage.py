@@ -32,7 +32,7 @@ from otel_tracead.detection.verdicts import Detector
 from otel_tracead.log_limit import LogLimiter
 from otel_tracead.processors.tracead.config import TraceadConfig
 from otel_tracead.processors.tracead.recording import Recorder
-from otel_tracead.processors.tracead.scoring import Tally, counted, is_kept
+from otel_tracead.processors.tracead.scoring import Rules, Tally, counted
 from otel_tracead.sdk.annotated import annotated
 from otel_tracead.sdk.heads import Heads
 from otel_tracead.sdk.local import local_traces
@@ -73,6 +73,7 @@ class Stage:
     ) -> None:
         self._exporter = exporter
         self._config = config
+        self._rules = Rules.of(config)
         self._load = load
         self._patience = patience
         self._log = LogLimiter(_Logger())
@@ -236,7 +237,7 @@ class Stage:
         for one in marked:
             before = decisions.get(one.trace.trace_id, Decision.NORMAL)
             decisions[one.trace.trace_id] = max(before, one.decision, key=_GRAVITY.index)
-        kept = [one for one in marked if self._keeps(one.trace.trace_id, decisions[one.trace.trace_id])]
+        kept = [one for one in marked if self._rules.keep(one.trace.trace_id, decisions[one.trace.trace_id])]
         self._count_left_out(marked, kept)
         self._export(list(chain.from_iterable(annotated(one.trace.spans, one.spans) for one in kept)))
         self._pass_late(self._assembler.decide(decisions.items()))
@@ -265,14 +266,14 @@ class Stage:
     def _scored(self, traces: Sequence[Trace]) -> tuple[list[Marked], Failures]:
         if self._detector is None:
             self._detector = self._load()
-        return mark(self._detector, traces, self._config.annotate)
+        return mark(self._detector, traces, self._rules.mode)
 
     def _pass_late(self, late: Late) -> None:
         if not late.spans:
             return
         self.telemetry.counter(telemetry.SPANS_LATE, NAME).add(len(late.spans))
         spans = list(annotated(late.spans, annotate_late(late.spans, late.decisions).spans))
-        keeps = [self._keeps(*of_span) for of_span in zip(late.trace_ids, late.decisions, strict=True)]
+        keeps = [self._rules.keep(*of_span) for of_span in zip(late.trace_ids, late.decisions, strict=True)]
         self.telemetry.counter(telemetry.SPANS_SAMPLED_OUT, NAME).add(keeps.count(False))
         self._export([span for span, keep in zip(spans, keeps, strict=True) if keep])
 
@@ -280,10 +281,6 @@ class Stage:
         if invalid.spans:
             self.telemetry.counter(telemetry.SPANS_INVALID_ID, NAME).add(len(invalid.spans))
             self._export(list(annotated(invalid.spans, annotate_unscored(invalid.spans, INVALID_ID).spans)))
-
-    def _keeps(self, trace_id: bytes, decision: Decision) -> bool:
-        percentage = self._config.sampling.normal_percentage
-        return decision is not Decision.NORMAL or percentage >= 100 or is_kept(trace_id, percentage)
 
     def _count_left_out(self, marked: Sequence[Marked], kept: Sequence[Marked]) -> None:
         if len(kept) < len(marked):

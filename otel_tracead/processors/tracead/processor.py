@@ -77,7 +77,7 @@ class TraceadProcessor:
         self._settings = settings
         self._bounds = bounds or Bounds()
         self._supply = ModelSupply(config, settings, models, self._bounds.look_seconds)
-        self._rules = _rules(config)
+        self._rules = Rules.of(config)
         self._assembler = Assembler(config.release_policy)
         self._forwarder = Forwarder(consumer, settings, self._handed_on)
         self._judging: Judging | None = None
@@ -121,7 +121,7 @@ class TraceadProcessor:
         if config == self._config or self._judging is None:
             return
         before, self._config = self._config, config
-        self._rules = self._judging.rules = _rules(config)
+        self._rules = self._judging.rules = Rules.of(config)
         self._assembler.follow(config.release_policy)
         self._timer.cancel()
         self._timer = self._task(self._release_when_due)
@@ -281,10 +281,6 @@ class TraceadProcessor:
                     counter = self._settings.telemetry.counter(metric, self._settings.id, *labels)
                     self._counters[row] = counter
                 counter.add(amount)
-
-
-def _rules(config: TraceadConfig) -> Rules:
-    return Rules(mode=config.annotate, normal_percentage=config.sampling.normal_percentage)
 
 
 def _one_delivery(consignment: Consignment) -> Delivery:

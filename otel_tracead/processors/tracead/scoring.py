@@ -10,6 +10,7 @@ from otel_tracead import telemetry
 from otel_tracead.detection.annotate import Mode, annotate_late, annotate_unscored
 from otel_tracead.detection.marking import ERROR, INVALID_ID, TIMEOUT, Marked, mark, mark_unscored
 from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, AnomalyType, Detector, Level, TraceVerdict
+from otel_tracead.processors.tracead.config import TraceadConfig
 from otel_tracead.processors.tracead.parcels import Parcel, left_out, pack, pack_loose
 from otel_tracead.telemetry import Metric
 from otel_tracead.traces.assembler import Invalid, Late
@@ -60,6 +61,16 @@ class Rules:
     mode: Mode = Mode.ANOMALOUS
     normal_percentage: float = 100
 
+    def keep(self, trace_id: bytes, decision: Decision) -> bool:
+        """Say whether sampling lets the spans of a trace go on: of normal ones the share, of others all."""
+        share = self.normal_percentage
+        return decision is not Decision.NORMAL or share >= 100 or is_kept(trace_id, share)
+
+    @classmethod
+    def of(cls, config: TraceadConfig) -> "Rules":
+        """Take them out of *config*."""
+        return cls(mode=config.annotate, normal_percentage=config.sampling.normal_percentage)
+
 
 def score(detector: Detector, traces: Sequence[Trace], rules: Rules) -> Scored:
     """Judge, annotate and pack *traces*; fails open, never raises for what a detector does."""
@@ -82,10 +93,7 @@ def pass_late(late: Late, rules: Rules) -> Scored:
     tally[telemetry.SPANS_SPOOFED, ()] = annotated.spoofed
     spans, envelopes = annotated.spans, late.envelopes
     if rules.normal_percentage < 100:
-        kept = [
-            decision is not Decision.NORMAL or is_kept(trace_id, rules.normal_percentage)
-            for trace_id, decision in zip(late.trace_ids, late.decisions, strict=True)
-        ]
+        kept = [rules.keep(*of_span) for of_span in zip(late.trace_ids, late.decisions, strict=True)]
         spans = [span for span, keep in zip(spans, kept, strict=True) if keep]
         envelopes = [envelope for envelope, keep in zip(envelopes, kept, strict=True) if keep]
         tally[telemetry.SPANS_SAMPLED_OUT, ()] = kept.count(False)
@@ -117,8 +125,7 @@ def _scored(marked: list[Marked], rules: Rules) -> Scored:
     going: list[Marked] = []
     staying: list[Marked] = []
     for trace in marked:
-        keep = trace.decision is not Decision.NORMAL or is_kept(trace.trace.trace_id, rules.normal_percentage)
-        (going if keep else staying).append(trace)
+        (going if rules.keep(trace.trace.trace_id, trace.decision) else staying).append(trace)
     parcels = pack(going)
     if staying:
         parcels.append(left_out(staying))
