@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -102,9 +103,10 @@ class OtlpJsonFileReceiver:
             self._logs.warning("line skipped", place=place, error=str(error))
             return True
         pause = _FIRST_PAUSE
+        decode = cache(self._decode)  # once, however often the pipeline has no room
         while True:
             try:
-                await self._intake.take(line.text, self._decode)
+                await self._intake.take(line.text, decode)
             except RetryableError as error:
                 if self._stopping.is_set():
                     return False
