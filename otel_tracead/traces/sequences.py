@@ -14,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.uint64]
 
 _CONCURRENT_SHARE = 0.5  # of the shorter of two siblings that must overlap; clocks in microseconds overlap by one
 _CONCURRENT_NS = 2_000
 _SPAN_OF_TIME = 1 << 42  # ns, over an hour: the longest child time that is told apart within one parent
 _SALT = np.uint64(secrets.randbits(64) | 1)  # nobody can make ids of two traces meet in one key
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 by the golden ratio: neighbours land far from each other
+_NEVER = np.iinfo(np.int64).max
 _ASYNC = 1.05  # a remote child that outlasts its caller was not waited for
 
 
@@ -47,11 +50,11 @@ class Spans:
     """
 
     trace: Ints
-    span_id: npt.NDArray[np.uint64]
-    parent_id: npt.NDArray[np.uint64]
+    span_id: Words
+    parent_id: Words
     start: Ints
     end: Ints
-    server: npt.NDArray[np.bool_]
+    server: Bools
     clock: Ints
     label: Ints
 
@@ -98,79 +101,126 @@ def arrange(spans: Spans, traces: int, order: Order = Order.TREE) -> Sequences:
     twice (the same in every column) is taken once, and the halves of a shared Zipkin span become parent and child.
     The order in which spans came means nothing.
     """
-    n = len(spans)
     duration = np.maximum(spans.end - spans.start, 0)
     parent, repeated = _parents(spans)
     depth = _cut_cycles(spans, parent)
     kept = np.flatnonzero(~repeated)
-    has_parent = kept[parent[kept] >= 0]
-    self_time, callee = _self_time(spans, duration, parent, has_parent)
-    # Roots and orphans of a trace are siblings of each other, under the place -1 - trace.
-    under = np.where(parent >= 0, parent, -1 - spans.trace)
+    # Roots and orphans of a trace are siblings of each other, under a place that no span has.
+    under = np.where(parent >= 0, parent + traces, spans.trace)
+    by_start = _by_start(spans, kept, under)
+    self_time, callee = _self_time(spans, duration, parent, by_start[parent[by_start] >= 0])
+    count = np.bincount(spans.trace[kept], minlength=traces)
+    offsets = np.concatenate(([0], np.cumsum(count))).astype(np.int64)
     if order is Order.TREE:
-        by_start = _by_start(spans, kept, under)
         ranked = _concurrent_by_label(spans, duration, callee, under, by_start)
-        sequence = _depth_first(parent, depth, under, ranked, n)
+        sequence = _depth_first(spans.trace, parent, under, ranked, offsets)
     else:
         sequence = kept[
             np.lexsort((spans.span_id[kept], spans.label[kept], depth[kept], spans.start[kept], spans.trace[kept]))
         ]
-    count = np.bincount(spans.trace[kept], minlength=traces)
-    offsets = np.concatenate(([0], np.cumsum(count)))
     top = (parent < 0) & ~repeated
     root = top & (spans.parent_id == 0)
     orphan = top & (spans.parent_id != 0)
-    children = np.bincount(parent[has_parent], minlength=n)
+    children = np.bincount(parent[parent >= 0], minlength=len(spans))
     return Sequences(
         order=sequence,
-        offsets=offsets.astype(np.int64),
+        offsets=offsets,
         parent=parent,
         callee=callee,
         duration=duration,
         self_time=self_time,
         children=children.astype(np.int64),
         depth=depth,
-        root=_verdict_span(spans, root, kept, traces),
+        root=_verdict_span(spans, root, repeated, traces),
         roots=np.bincount(spans.trace[root], minlength=traces).astype(np.int64),
         orphans=np.bincount(spans.trace[orphan], minlength=traces).astype(np.int64),
     )
 
 
-def _changes(column: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def _changes(column: npt.NDArray[Any]) -> Bools:
     """Mark where a value differs from the one before; the first does."""
     return np.concatenate(([True], column[1:] != column[:-1]))[: len(column)]
 
 
-def _key(trace: Ints, span_id: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _stably(order: Ints, key: Ints) -> Ints:
+    """Sort *order* by the key of each, not negative, and leave those of one key as they stand.
+
+    numpy sorts 16 bits by radix, at a tenth of the price of `np.lexsort`.
+    """
+    largest, done = int(key.max(initial=0)), 0
+    while done == 0 or largest >> done:
+        order = order[np.argsort((key[order] >> done).astype(np.uint16), kind="stable")]
+        done += 16
+    return order
+
+
+def _key(trace: Ints, span_id: Words) -> Words:
     """Mix a trace's index into a span id: one sortable number for both."""
     with np.errstate(over="ignore"):
         return span_id ^ (trace.astype(np.uint64) * _SALT)
 
 
-def _parents(spans: Spans) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def _parents(spans: Spans) -> tuple[Ints, Bools]:
     """Find each span's parent, -1 where there is none, and the spans that are repeats of others."""
-    n = len(spans)
+    parent, several = _look_up(
+        _key(spans.trace, spans.span_id), _key(spans.trace, spans.parent_id), spans.parent_id != 0
+    )
+    repeated = np.zeros(len(spans), np.bool_)
+    if several:
+        parent = _shared_parents(spans, repeated)
+    parent[(parent == np.arange(len(spans))) | repeated] = -1
+    return parent, repeated
+
+
+def _look_up(key: Words, wanted: Words, asked: Bools) -> tuple[Ints, bool]:
+    """Give the place in *key* of each *wanted* one that is *asked* for, else -1; and whether a key stands twice.
+
+    By a table of hashes, which costs a third of sorting all keys. Those that lost their place to another are sorted.
+    """
+    n = len(key)
+    bits = (4 * n).bit_length()
+    table = np.zeros(1 << bits, np.int64)
+    slot = _slot(key, bits)
+    table[slot] = np.arange(n)
+    winner = table[slot]
+    lost = np.flatnonzero(winner != np.arange(n))
+    lost_key = key[lost]
+    place = table[_slot(wanted, bits)]
+    found = asked & (key[place] == wanted) if n else asked
+    parent = np.where(found, place, -1)
+    if not len(lost):
+        return parent, False
+    order = np.argsort(lost_key)
+    sorted_key = lost_key[order]
+    several = bool((key[winner[lost]] == lost_key).any() or (sorted_key[1:] == sorted_key[:-1]).any())
+    rest = np.flatnonzero(asked & ~found)
+    near = np.minimum(np.searchsorted(sorted_key, wanted[rest]), len(lost) - 1)
+    hit = sorted_key[near] == wanted[rest]
+    parent[rest[hit]] = lost[order[near[hit]]]
+    return parent, several
+
+
+def _slot(key: Words, bits: int) -> Ints:
+    with np.errstate(over="ignore"):
+        return ((key * _SPREAD) >> np.uint64(64 - bits)).view(np.int64)
+
+
+def _shared_parents(spans: Spans, repeated: Bools) -> Ints:
+    """Find parents where spans have one id: mark those that are *repeated*; children belong to a server's half."""
     key = _key(spans.trace, spans.span_id)
     order = np.argsort(key, kind="stable")
     sorted_key = key[order]
-    repeated = np.zeros(n, np.bool_)
-    client_half: dict[int, int] = {}
-    if (sorted_key[1:] == sorted_key[:-1]).any():
-        client_half = _shared(spans, sorted_key, order, repeated)
+    client_half = _shared(spans, sorted_key, order, repeated)
     # The last of those that share an id: children of a shared Zipkin span are its server half's.
     wanted = _key(spans.trace, spans.parent_id)
     place = np.searchsorted(sorted_key, wanted, side="right") - 1
     found = (place >= 0) & (sorted_key[np.maximum(place, 0)] == wanted) & (spans.parent_id != 0)
     parent = np.where(found, order[np.maximum(place, 0)], -1).astype(np.int64)
-    if client_half:
-        parent[list(client_half)] = list(client_half.values())
-    parent[(parent == np.arange(n)) | repeated] = -1
-    return parent, repeated
+    parent[list(client_half)] = list(client_half.values())
+    return parent
 
 
-def _shared(
-    spans: Spans, sorted_key: npt.NDArray[np.uint64], order: Ints, repeated: npt.NDArray[np.bool_]
-) -> dict[int, int]:
+def _shared(spans: Spans, sorted_key: Words, order: Ints, repeated: Bools) -> dict[int, int]:
     """Sort out spans with one id: mark those that repeat others, and give the client half of each server half.
 
     In *order* the one that their children belong to is put last.
@@ -224,11 +274,21 @@ def _cut_cycles(spans: Spans, parent: Ints) -> Ints:
 
 def _by_start(spans: Spans, kept: Ints, under: Ints) -> Ints:
     """Order siblings by start; those of one start by label, whichever came first."""
-    by_start = kept[np.lexsort((spans.start[kept], under[kept]))]
+    by_start = _stably(kept[np.argsort(spans.start[kept])], under)
     before, after = by_start[:-1], by_start[1:]
-    if ((spans.start[before] == spans.start[after]) & (under[before] == under[after])).any():
-        by_start = kept[np.lexsort((spans.span_id[kept], spans.label[kept], spans.start[kept], under[kept]))]
+    tied = (spans.start[before] == spans.start[after]) & (under[before] == under[after])
+    if tied.any():
+        places = _with_next(tied)
+        rows = by_start[places]
+        by_start[places] = rows[
+            np.lexsort((rows, spans.span_id[rows], spans.label[rows], spans.start[rows], under[rows]))
+        ]
     return by_start
+
+
+def _with_next(pairs: Bools) -> Ints:
+    """Give the places that are one of a marked pair of neighbours, *pairs* `[n - 1]`."""
+    return np.flatnonzero(np.append(pairs, False) | np.concatenate(([False], pairs)))
 
 
 def _concurrent_by_label(spans: Spans, duration: Ints, callee: Ints, under: Ints, by_start: Ints) -> Ints:
@@ -246,55 +306,58 @@ def _concurrent_by_label(spans: Spans, duration: Ints, callee: Ints, under: Ints
     )
     if not concurrent.any():
         return by_start
-    run = np.concatenate(([0], np.cumsum(~concurrent)))
-    called = callee[by_start]
+    places = _with_next(concurrent)
+    run = np.concatenate(([0], np.cumsum(~concurrent)))[places]
+    rows = by_start[places]
+    called = callee[rows]
     called_label = np.where(called >= 0, spans.label[called], -1)
-    return by_start[np.lexsort((called_label, spans.label[by_start], run))]
+    ranked = by_start.copy()
+    ranked[places] = rows[np.lexsort((called_label, spans.label[rows], run))]
+    return ranked
 
 
-def _depth_first(parent: Ints, depth: Ints, under: Ints, ranked: Ints, n: int) -> Ints:
-    """Give preorder from siblings in order: a span's place is its parent's, plus its earlier siblings' subtrees."""
-    by_level = ranked[np.argsort(depth[ranked], kind="stable")]
-    levels = np.concatenate(([0], np.cumsum(np.bincount(depth[by_level]))))
-    size = np.ones(n, np.int64)
-    for level in range(len(levels) - 2, 0, -1):
-        members = by_level[levels[level] : levels[level + 1]]
-        np.add.at(size, parent[members], size[members])
-    # `ranked` is sorted by `under`, and roots' places are negative, the last trace first: sort those by trace.
-    own = size[ranked]
-    total = np.cumsum(own) - own
-    group_start = _changes(under[ranked])
-    first = total[group_start]
-    offset = np.empty(n, np.int64)
-    offset[ranked] = total - first[np.cumsum(group_start) - 1]
-    place = np.empty(n, np.int64)
-    roots = by_level[: levels[1]] if len(levels) > 1 else by_level
-    trace = -1 - under[roots]
-    sizes = np.bincount(trace, weights=size[roots]).astype(np.int64)
-    place[roots] = offset[roots] + (np.cumsum(sizes) - sizes)[trace]
-    for level in range(1, len(levels) - 1):
-        members = by_level[levels[level] : levels[level + 1]]
-        place[members] = place[parent[members]] + 1 + offset[members]
+def _depth_first(trace: Ints, parent: Ints, under: Ints, ranked: Ints, offsets: Ints) -> Ints:
+    """Give preorder from siblings in order.
+
+    Each span points to the one behind it: its first child, else the next sibling of the nearest one above it, or itself,
+    that has one. Each round doubles how far is looked, so that neither depth nor size costs more than its logarithm.
+    """
+    n = len(parent)
+    first = _changes(under[ranked])
+    sibling = np.full(n + 1, n, np.int64)  # the place n is behind the last
+    sibling[ranked[:-1]] = np.where(first[1:], n, ranked[1:])
+    climb = np.where(sibling[:-1] < n, np.arange(n), parent)
+    climb = np.append(np.where(climb < 0, n, climb), n)
+    while ((higher := climb[climb]) != climb).any():
+        climb = higher
+    behind = sibling[climb]
+    heads = ranked[first]
+    above = parent[heads]
+    behind[above[above >= 0]] = heads[above >= 0]
+    left = np.ones(n + 1, np.int64)  # how many spans of the trace come from here on
+    left[n] = 0
+    while (behind < n).any():
+        left += left[behind]
+        behind = behind[behind]
     sequence = np.empty(len(ranked), np.int64)
-    sequence[place[ranked]] = ranked
+    sequence[offsets[trace[ranked] + 1] - left[ranked]] = ranked
     return sequence
 
 
-def _self_time(spans: Spans, duration: Ints, parent: Ints, has_parent: Ints) -> tuple[Ints, Ints]:
+def _self_time(spans: Spans, duration: Ints, parent: Ints, child: Ints) -> tuple[Ints, Ints]:
     """Take from each span's duration what its children cover, each child measured on one clock only.
 
     Children in the span's own process are cut to its interval and counted once where they overlap. Of children in
     another process only durations are comparable: their union, on their own clock, unless they outlast the caller.
+    *child* are those that have a parent, the children of one in order of their starts.
     """
     n = len(spans)
     callee = np.full(n, -1, np.int64)
-    if not len(has_parent):
+    if not len(child):
         return duration, callee
-    owner = parent[has_parent]
-    local = spans.clock[has_parent] == spans.clock[owner]
-    order = np.lexsort((spans.start[has_parent], spans.clock[has_parent], owner))
-    child, owner, local = has_parent[order], owner[order], local[order]
-    clock = spans.clock[child]
+    child = _stably(_stably(child, spans.clock), parent)
+    owner, clock = parent[child], spans.clock[child]
+    local = clock == spans.clock[owner]
     new_group = _changes(owner) | _changes(clock)
     group = np.cumsum(new_group) - 1
     base = np.where(local, spans.start[owner], spans.start[child[new_group]][group])
@@ -309,16 +372,32 @@ def _self_time(spans: Spans, duration: Ints, parent: Ints, has_parent: Ints) -> 
     before = np.concatenate(([0], reach[:-1]))
     covered = np.maximum(floor + finish - np.maximum(floor + begin, before), 0)
     total = np.bincount(owner, weights=covered, minlength=n).astype(np.int64)
-    remote = np.flatnonzero(~local)
-    # The first remote child by label, since clocks do not compare: written last, so that it stays.
-    first_last = remote[np.lexsort((spans.span_id[child[remote]], spans.label[child[remote]]))[::-1]]
-    callee[owner[first_last]] = child[first_last]
+    _first_by_label(spans, child[~local], owner[~local], callee)
     return np.maximum(duration - total, 0), callee
 
 
-def _verdict_span(spans: Spans, root: npt.NDArray[np.bool_], kept: Ints, traces: int) -> Ints:
-    order = kept[np.lexsort((spans.span_id[kept], spans.start[kept], ~root[kept], spans.trace[kept]))]
+def _first_by_label(spans: Spans, child: Ints, owner: Ints, first: Ints) -> None:
+    """Write the first *child* by label of each *owner* to *first*: clocks of other processes do not compare."""
+    first[owner] = child
+    several = np.bincount(owner, minlength=len(first))[owner] > 1
+    if several.any():
+        child, owner = child[several], owner[several]
+        back = np.lexsort((spans.span_id[child], spans.label[child]))[::-1]  # the first is written last and stays
+        first[owner[back]] = child[back]
+
+
+def _verdict_span(spans: Spans, root: Bools, repeated: Bools, traces: int) -> Ints:
+    """Give the earliest root of each trace, else its earliest span; of several at once the one with the least id."""
     found = np.full(traces, -1, np.int64)
-    first = _changes(spans.trace[order])
-    found[spans.trace[order][first]] = order[first]
+    begins = _changes(spans.trace)
+    first, group = np.flatnonzero(begins), np.cumsum(begins) - 1
+    if not len(first):
+        return found
+    able = np.where(np.logical_or.reduceat(root, first)[group], root, ~repeated)
+    start = np.where(able, spans.start, _NEVER)
+    earliest = np.minimum.reduceat(start, first)
+    chosen = np.flatnonzero(start == earliest[group])
+    if len(chosen) > len(first):
+        chosen = chosen[np.lexsort((spans.span_id[chosen], spans.trace[chosen]))[::-1]]  # the first is written last
+    found[spans.trace[chosen]] = chosen
     return found
