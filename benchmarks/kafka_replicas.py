@@ -15,7 +15,6 @@ import time
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -24,7 +23,6 @@ from signal import SIGKILL
 from typing import Any, Final, Literal, Self
 
 import confluent_kafka
-import grpc
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from otel_tracead_exporters.kafka.records import RecordCutter
 
@@ -32,6 +30,7 @@ from benchmarks import report
 from otel_tracead.generator import Scenario, requests, simulate
 from otel_tracead.wire.otlp import Envelopes, decode_request, encode_request
 from tools.peers import Process, free_port
+from tools.peers.backend import Backend
 from tools.peers.kafka import Broker
 from tools.peers.process import HOST
 
@@ -122,37 +121,6 @@ class _Said:
     late: int = 0
 
 
-class Sink:
-    """Takes OTLP over gRPC and keeps the bodies.
-
-    Attributes:
-        bodies: as they came.
-        last: when the last one came.
-        address: host:port.
-    """
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-        self.last = 0.0
-        handler = grpc.unary_unary_rpc_method_handler(self._take)
-        service = "opentelemetry.proto.collector.trace.v1.TraceService"
-        self._server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", -1)])
-        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {"Export": handler})])
-        self.address = f"{HOST}:{self._server.add_insecure_port(f'{HOST}:0')}"
-
-    def _take(self, body: bytes, _context: object) -> bytes:
-        self.bodies.append(body)
-        self.last = time.monotonic()
-        return b""
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.stop(1).wait()
-
-
 class Replica(Process):
     """A running `otel-tracead run` with the example's configuration.
 
@@ -160,7 +128,7 @@ class Replica(Process):
         sink: where it exports to.
     """
 
-    def __init__(self, folder: Path, number: int, broker: str, sink: Sink, plan: Plan) -> None:
+    def __init__(self, folder: Path, number: int, broker: str, sink: Backend, plan: Plan) -> None:
         self.sink = sink
         health, metrics = free_port(), free_port()
         self._metrics = f"http://{HOST}:{metrics}/metrics"
@@ -181,7 +149,7 @@ class Replica(Process):
                 "KAFKA_SESSION": f"{plan.session_timeout:g}s",
                 "TRACEAD_MODEL": str(plan.model),
                 "TRACEAD_WAIT": f"{plan.wait:g}s",
-                "DOWNSTREAM_GRPC": sink.address,
+                "DOWNSTREAM_GRPC": sink.target,
             },
         )
 
@@ -271,7 +239,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
         replicas: list[Replica] = []
 
         def start() -> Replica:
-            sink = running.enter_context(Sink())
+            sink = running.enter_context(Backend())
             replica = running.enter_context(Replica(folder, next(numbers), broker.address, sink, plan))
             replicas.append(replica)
             return replica
@@ -318,7 +286,7 @@ def _wait_for(condition: Any, what: str) -> None:
         time.sleep(0.2)
 
 
-def _settle_down(sinks: Sequence[Sink], alive: Iterable[Replica], written: int) -> None:
+def _settle_down(sinks: Sequence[Backend], alive: Iterable[Replica], written: int) -> None:
     """Wait until every span is there and nothing more is under way; or until nothing has come for long: some are missing."""
     read = [0] * len(sinks)
     there: set[bytes] = set()

@@ -1,26 +1,29 @@
 """One run: a system between a sender and a sink, its CPU time and memory, and whether anything was lost."""
 
 import json
-import os
+import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import grpc
 
+from benchmarks.accounting import cpu_seconds, peak_rss
 from benchmarks.sender import Sent
 from benchmarks.sink import COUNT
 from benchmarks.systems import Place, System
+from benchmarks.traffic import Protocol
 from tools.peers import Process, free_port
 from tools.peers.process import HOST, listening
 
-# Longer than `wait_duration` (1 s) and any batch timeout: after it nothing is on its way, if nothing was lost.
-_SILENCE = 2.5
-_PATIENCE = 30.0
-_WARM_UP_ROUND = 1 << 24
+_QUIET: Final = 0.3  # seconds after the last span came out, for what is tidied up behind it
+_PATIENCE: Final = 30.0
+_ROUNDS: Final = 1 << 24  # that one sender may use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,7 @@ class Load:
     Attributes:
         traffic: the file that `Traffic.save` wrote.
         spans_per_request: how it was packed.
-        rate: spans a second.
+        rate: spans a second; infinity is full speed, with a bounded number of requests under way.
         seconds: of the measured interval.
         warm_up: seconds at the same rate before it.
     """
@@ -48,8 +51,9 @@ class Run:
 
     Attributes:
         system: its name.
+        takes: what came in.
         spans_per_request: of the load.
-        rate: spans a second that were asked for.
+        rate: spans a second that were asked for; infinity for full speed.
         achieved: spans a second that it took.
         cpu_us: CPU microseconds a span, user and system, of the process with its threads and children.
         cores: CPU seconds a second while it was sent to.
@@ -62,6 +66,7 @@ class Run:
     """
 
     system: str
+    takes: Protocol = Protocol.OTLP
     spans_per_request: int
     rate: float
     achieved: float
@@ -80,37 +85,136 @@ class Run:
         return self.sent - self.received
 
 
+class Stand:
+    """A running system, who sends to it, and the sink behind it.
+
+    Attributes:
+        process: the system's.
+        place: where it stands.
+    """
+
+    def __init__(self, process: Process, place: Place, sink: grpc.Channel) -> None:
+        self.process = process
+        self.place = place
+        self._count = sink.unary_unary(COUNT, request_serializer=None, response_deserializer=None)
+        self._round = 0
+
+    def received(self) -> int:
+        """Count the spans that came out."""
+        return int(self._count(b""))
+
+    def cpu_seconds(self) -> float:
+        """Give what it used so far."""
+        return cpu_seconds(self.process.pid)
+
+    @contextmanager
+    def sending(self, load: Load, seconds: float) -> Iterator["Sending"]:
+        """Send for *seconds*, under trace ids that were not sent before; waits for the end of it."""
+        options = {
+            "--traffic": load.traffic,
+            "--target": f"{HOST}:{self.place.port}",
+            "--rate": load.rate,
+            "--seconds": seconds,
+            "--first-round": self._round,
+        }
+        self._round += _ROUNDS
+        words = (str(word) for pair in options.items() for word in pair)
+        with subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.sender", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as child:
+            sending = Sending(child, self.place.log)
+            try:
+                yield sending
+                sending.result()
+            finally:
+                child.kill()
+
+    def send(self, load: Load, seconds: float) -> Sent:
+        """Send for *seconds*.
+
+        Raises:
+            RuntimeError: the sender failed.
+        """
+        with self.sending(load, seconds) as sending:
+            return sending.result()
+
+    def wait(self, expected: int) -> None:
+        """Wait until *expected* spans came out, or nothing comes any longer."""
+        deadline = time.monotonic() + _PATIENCE
+        while self.received() < expected and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(_QUIET)
+
+
+class Sending:
+    """A sender at work."""
+
+    def __init__(self, child: "subprocess.Popen[str]", log: Path) -> None:
+        self._child = child
+        self._log = log
+        self._sent: Sent | None = None
+
+    def result(self) -> Sent:
+        """Wait for its end and give what it did.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        if self._sent is None:
+            out, errors = self._child.communicate()
+            if self._child.returncode != 0:
+                end = self._log.read_text(errors="replace")[-3000:]
+                raise RuntimeError(f"the sender failed:\n{errors}\nand {self._log} ends:\n{end}")
+            self._sent = Sent(**json.loads(out))
+        return self._sent
+
+
+@contextmanager
+def standing(
+    system: System, model: Path, folder: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[Stand]:
+    """Start a sink and *system* in front of it; logs go to *folder*.
+
+    Raises:
+        RuntimeError: a process did not start.
+    """
+    sink_port = free_port()
+    command = [sys.executable, "-m", "benchmarks.sink", "--port", str(sink_port)]
+    target = f"{HOST}:{sink_port}"
+    place = Place(
+        port=free_port(), target=target, log=folder / f"{system.name}.log", model=model, settings=settings or {}
+    )
+    with (
+        Process(command, log=folder / "sink.log", ready=listening(sink_port)),
+        grpc.insecure_channel(target) as channel,
+        system.start(place) as process,
+    ):
+        yield Stand(process, place, channel)
+
+
 def run(system: System, load: Load, model: Path, folder: Path) -> Run:
     """Measure *system* under *load*; logs go to *folder*.
 
     Raises:
         RuntimeError: a process did not start, or the sender failed.
     """
-    sink_port, port = free_port(), free_port()
-    command = [sys.executable, "-m", "benchmarks.sink", "--port", str(sink_port)]
-    target = f"{HOST}:{sink_port}"
-    place = Place(port=port, target=target, log=folder / f"{system.name}.log", model=model)
-    with (
-        Process(command, log=folder / "sink.log", ready=listening(sink_port)),
-        grpc.insecure_channel(target) as channel,
-        system.start(place) as subject,
-    ):
-        count = channel.unary_unary(COUNT, request_serializer=None, response_deserializer=None)
-
-        def received() -> int:
-            return int(count(b""))
-
-        warm = _send(load, place, load.warm_up, _WARM_UP_ROUND)
-        _wait(received, warm.spans)
-        before = _cpu_seconds(subject.pid)
-        main = _send(load, place, load.seconds, 0)
+    with standing(system, model, folder) as stand:
+        warm = stand.send(load, load.warm_up)
+        stand.wait(warm.spans)
+        before = stand.cpu_seconds()
+        main = stand.send(load, load.seconds)
         sent = warm.spans + main.spans
-        _wait(received, sent)
-        cpu = _cpu_seconds(subject.pid) - before
-        rss = _peak_rss(subject.pid)
-        subject.stop()
+        stand.wait(sent)
+        cpu = stand.cpu_seconds() - before
+        rss = peak_rss(stand.process.pid)
+        stand.process.stop()
         return Run(
             system=system.name,
+            takes=system.takes,
             spans_per_request=load.spans_per_request,
             rate=load.rate,
             achieved=main.spans / main.seconds,
@@ -118,56 +222,25 @@ def run(system: System, load: Load, model: Path, folder: Path) -> Run:
             cores=cpu / main.seconds,
             rss_mib=rss / 2**20,
             sent=sent,
-            received=received(),
+            received=stand.received(),
             refused=warm.refused + main.refused,
             p50_ms=main.p50_ms,
             p99_ms=main.p99_ms,
         )
 
 
-def _send(load: Load, place: Place, seconds: float, first_round: int) -> Sent:
-    options = {
-        "--traffic": load.traffic,
-        "--target": f"{HOST}:{place.port}",
-        "--rate": load.rate,
-        "--seconds": seconds,
-        "--first-round": first_round,
-    }
-    command = [sys.executable, "-m", "benchmarks.sender", *(str(word) for pair in options.items() for word in pair)]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"the sender failed:\n{done.stderr}\nand {place.log} ends:\n{place.log.read_text()[-3000:]}")
-    return Sent(**json.loads(done.stdout))
+def rate_of(text: str) -> float:
+    """Read a rate from a command line: spans a second, or `max`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    rate = math.inf if text == "max" else float(text)
+    if not rate > 0:
+        raise ValueError(f"{text}: not a rate")
+    return rate
 
 
-def _wait(received: Callable[[], int], expected: float) -> None:
-    """Wait until *expected* spans came out, and a silence more; or until nothing comes any longer."""
-    deadline = time.monotonic() + _PATIENCE
-    while received() < expected and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(_SILENCE)
-
-
-def _family(pid: int) -> list[int]:
-    """The process and its descendants."""
-    children = " ".join(tasks.read_text() for tasks in Path(f"/proc/{pid}/task").glob("*/children"))
-    return [pid, *(member for child in children.split() for member in _family(int(child)))]
-
-
-def _cpu_seconds(pid: int) -> float:
-    """User and system time so far, of all threads; the kernel gives it in ticks of 10 ms."""
-    ticks = 0
-    for member in _family(pid):
-        # After the name, which stands in parentheses and may hold anything: proc_pid_stat(5), fields 14 and 15.
-        values = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(values[11]) + int(values[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _peak_rss(pid: int) -> int:
-    """Peak resident memory in bytes."""
-    total = 0
-    for member in _family(pid):
-        status = Path(f"/proc/{member}/status").read_text()
-        total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) * 1024
-    return total
+def words_of(rate: float) -> str:
+    """Say a rate."""
+    return "full speed" if rate == math.inf else f"{rate:,.0f} spans a second"

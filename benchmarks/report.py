@@ -1,51 +1,22 @@
-"""What was measured, as text and as JSON, with the machine and the commit."""
+"""What was measured, as text and as JSON, with the machine, the commit and the date; and the history of it."""
 
 import json
 import os
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, Final
 
-from benchmarks.measure import Run
-from benchmarks.systems import SYSTEMS
-
-# Beside what everything else is put: the Collector that only forwards.
-REFERENCE = "collector-forward"
-_HEADER = (
-    f"{'system':<24}{'µs/span':>9}{'min-max':>14}{'ratio':>7}{'cores':>7}{'MiB':>7}"
-    f"{'p50 ms':>8}{'p99 ms':>8}{'spans/s':>9}{'lost':>6}{'refused':>9}"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """How it was measured.
-
-    Attributes:
-        command: the command line.
-        commit: of the checkout; ends in `-dirty` when files differed from it.
-        machine: processor, its cores here, memory, kernel and Python.
-        traffic: where the spans came from.
-        bytes_per_span: by spans per request.
-        model: the model of the stage that scored.
-        repeats: of each system, taken in turns.
-    """
-
-    command: str
-    commit: str
-    machine: str
-    traffic: str
-    bytes_per_span: dict[int, float]
-    model: str
-    repeats: int
+RESULTS: Final = Path(__file__).parent.parent / "docs" / "results"
+HISTORY: Final = "history.jsonl"
+"""Beside the results: a line for each run that gave ratios, only ever appended to."""
+_HEADER: Final = ("command", "commit", "machine", "date")
 
 
 def commit() -> str:
-    """Name the commit of the checkout."""
+    """Name the commit of the checkout; ends in `-dirty` when files differ from it."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     return done.stdout.strip() or "unknown"
@@ -62,75 +33,34 @@ def machine() -> str:
 
 
 def header(module: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Say what was run, of which commit and where: to be asked before the first run."""
-    command = " ".join(("python -m", module, *arguments))
-    return {"command": command, "commit": commit(), "machine": machine()}
+    """Say what was run, of which commit, where and when: to be asked before the first run."""
+    command = " ".join(("python -m", module, *map(_without_places, arguments)))
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    return {"command": command, "commit": commit(), "machine": machine(), "date": date}
 
 
 def write(place: Path, title: str, document: dict[str, Any], sections: Sequence[str]) -> None:
-    """Write *sections* under *title* and a header to *place*.txt, and the whole *document* to *place*.json."""
-    told = [f"{key:<9} {document[key]}" for key in ("command", "commit", "machine")]
+    """Write *sections* under *title* and a header to *place*.txt, and the whole *document* to *place*.json.
+
+    Ratios in the document (`ratios`, by name: less is better) go to the history beside it, too.
+    """
+    told = [f"{key:<9} {document[key]}" for key in _HEADER]
     place.parent.mkdir(parents=True, exist_ok=True)
     place.with_suffix(".txt").write_text("\n\n".join([title, "\n".join(told), *sections]).rstrip() + "\n")
     place.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    if ratios := document.get("ratios"):
+        entry = {
+            "part": place.name,
+            **{key: document[key] for key in ("commit", "date", "machine")},
+            "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
+        }
+        with (place.parent / HISTORY).open("a") as history:
+            history.write(json.dumps(entry) + "\n")
 
 
-def as_json(setting: Setting, runs: Sequence[Run]) -> str:
-    """Write everything down, each run by itself."""
-    document: dict[str, Any] = {**asdict(setting), "runs": [{**asdict(run), "lost": run.lost} for run in runs]}
-    return json.dumps(document, indent=1) + "\n"
-
-
-def as_text(setting: Setting, runs: Sequence[Run]) -> str:
-    """Make the tables: medians over the repeats, and the ratio to the reference in the same run."""
-    lines = [
-        "CPU time a span of a pipeline stage: OTLP over gRPC in, OTLP over gRPC out, no compression",
-        "",
-        f"command   {setting.command}",
-        f"commit    {setting.commit}",
-        f"machine   {setting.machine}",
-        f"traffic   {setting.traffic}",
-        f"model     {setting.model}",
-        f"repeats   {setting.repeats}, taken in turns; medians, ratio of the CPU time to {REFERENCE}'s",
-    ]
-    for size, rate in sorted({(run.spans_per_request, run.rate) for run in runs}, reverse=True):
-        these = [run for run in runs if (run.spans_per_request, run.rate) == (size, rate)]
-        bytes_per_span = setting.bytes_per_span[size]
-        lines += [
-            "",
-            f"{size} spans a request, {rate:,.0f} spans a second, {bytes_per_span:.0f} bytes a span",
-            "",
-            _HEADER,
-        ]
-        reference = [run.cpu_us for run in these if run.system == REFERENCE]
-        lines += [
-            _row([run for run in these if run.system == system.name], median(reference) if reference else None)
-            for system in SYSTEMS
-            if any(run.system == system.name for run in these)
-        ]
-    lines += ["", *(f"{system.name:<24}{system.description}" for system in SYSTEMS)]
-    lines += ["", _METHOD]
-    return "\n".join(lines)
-
-
-_METHOD = """\
-µs/span: user and system time of the whole process with its threads and children, from the kernel, over the measured
-interval and the silence after it, divided by the spans accepted in it. MiB: resident memory at its peak. p50, p99: until
-a request was answered. spans/s: accepted; below what was asked for, the system could not follow. lost: accepted and not
-come out, warm-up included (negative: came out twice). refused: requests that the sender was told to send again.
-"""
-
-
-def _row(runs: Sequence[Run], reference: float | None) -> str:
-    cpu = [run.cpu_us for run in runs]
-    spread = f"{min(cpu):.2f}-{max(cpu):.2f}"
-    ratio = f"{median(cpu) / reference:.2f}" if reference else "-"
-    return (
-        f"{runs[0].system:<24}{median(cpu):>9.2f}{spread:>14}{ratio:>7}{median(run.cores for run in runs):>7.2f}"
-        f"{median(run.rss_mib for run in runs):>7.0f}{median(run.p50_ms for run in runs):>8.1f}"
-        f"{median(run.p99_ms for run in runs):>8.1f}{median(run.achieved for run in runs):>9.0f}"
-        f"{sum(run.lost for run in runs):>6}{sum(run.refused for run in runs):>9}"
-    )
+def _without_places(argument: str) -> str:
+    """An argument without the folders of this machine."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _lines(path: str) -> list[str]:

@@ -1,50 +1,14 @@
 """A replica as a process, and a backend of its own that keeps what it hands on."""
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-import grpc
-
-from benchmarks.load_balancing.routing import EXPORT
 from tools.peers import Process, free_port
+from tools.peers.backend import Backend
 from tools.peers.process import HOST, answering, listening
 
 _CONFIG: Final = Path(__file__).parents[2] / "examples" / "replica.yaml"
-
-
-class Backend:
-    """Takes OTLP over gRPC and keeps the requests.
-
-    Attributes:
-        bodies: as they came.
-        target: host:port.
-    """
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-        service, method = EXPORT.strip("/").split("/")
-        handler = grpc.unary_unary_rpc_method_handler(self._export)
-        self._server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)])
-        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {method: handler})])
-        self.target = f"{HOST}:{self._server.add_insecure_port(f'{HOST}:0')}"
-
-    def _export(self, body: bytes, _context: object) -> bytes:
-        self.bodies.append(body)
-        return b""
-
-    def __enter__(self) -> Self:
-        """Serve."""
-        self._server.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop."""
-        self._server.stop(1).wait()
 
 
 class Replica:

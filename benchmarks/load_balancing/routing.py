@@ -11,8 +11,8 @@ import grpc
 from benchmarks.load_balancing.ring import Ring
 from otel_tracead.wire.batch import Envelope, group
 from otel_tracead.wire.otlp import Envelopes, decode_request, encode_request
+from tools.peers.backend import EXPORT
 
-EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _TRACE_ID: Final = slice(2, 18)  # of an encoded span that begins with its trace id, as the simulation writes them
 _PAUSE: Final = 0.1
 _OPTIONS: Final = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]

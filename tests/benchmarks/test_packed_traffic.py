@@ -1,10 +1,11 @@
+import json
 from itertools import islice
 from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from benchmarks.traffic import Traffic, pack
+from benchmarks.traffic import Protocol, Traffic, pack
 from otel_tracead.wire.batch import Envelope
 from otel_tracead.wire.otlp import Envelopes, decode_request
 
@@ -53,9 +54,23 @@ def test_each_round_has_the_same_spans_under_other_trace_ids(traffic: Traffic) -
     assert sent[3] == [(span, trace ^ salt) for span, trace in sent[1]]
 
 
-def test_it_is_stored_and_read_again(traffic: Traffic, tmp_path: Path) -> None:
+def test_zipkin_rounds_are_the_same_spans_under_other_trace_ids() -> None:
+    traffic = pack(spans_of(request(25)), 10, Protocol.ZIPKIN)
+    sent = [json.loads(body) for body, spans in islice(traffic.rounds(0x12AB), 4) if spans == 10]
+    assert len(sent) == 4
+    assert {span["traceId"][:8] for body in sent[:2] for span in body} == {"000012ab"}
+    assert {span["traceId"][:8] for body in sent[2:] for span in body} == {"000012ac"}
+    for before, after in zip(sent[0], sent[2], strict=True):
+        assert before["traceId"][8:] == after["traceId"][8:]
+        assert {**before, "traceId": ""} == {**after, "traceId": ""}
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+def test_it_is_stored_and_read_again(protocol: Protocol, tmp_path: Path) -> None:
+    traffic = pack(spans_of(request(25)), 10, protocol)
     traffic.save(tmp_path / "traffic.npz")
     again = Traffic.load(tmp_path / "traffic.npz")
+    assert again.protocol is protocol
     assert again.bodies == traffic.bodies
     assert list(islice(again.rounds(5), 3)) == list(islice(traffic.rounds(5), 3))
 

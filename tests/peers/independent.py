@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -17,7 +16,8 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+from tools.peers.backend import EXPORT, Backend
+
 _OWN = "tracead."
 
 
@@ -240,7 +240,7 @@ def send_grpc(target: str, bodies: Iterable[bytes], rate: float = 0.0) -> None:
     """Export *bodies* one by one; one that is refused with UNAVAILABLE is sent again, as clients do."""
     pace = Pace(rate)
     with grpc.insecure_channel(target) as channel:
-        export = channel.unary_unary(_EXPORT)
+        export = channel.unary_unary(EXPORT)
         for body in bodies:
             pace.wait(len(list(raw_spans(body))))
             while True:
@@ -271,31 +271,12 @@ def post(url: str, bodies: Iterable[bytes], content_type: str, *, expect: int) -
 # --- servers ----------------------------------------------------------------------------------------------------------
 
 
-class GrpcSink:
-    """Takes OTLP over gRPC and keeps the bodies as they came."""
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-        handler = grpc.unary_unary_rpc_method_handler(self._export)
-        service, method = _EXPORT.strip("/").split("/")
-        self._server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)])
-        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {method: handler})])
-        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+class GrpcSink(Backend):
+    """A backend whose requests can be read."""
 
     @property
     def requests(self) -> list[ExportTraceServiceRequest]:
         return parse(self.bodies)
-
-    def _export(self, body: bytes, _context: object) -> bytes:
-        self.bodies.append(body)
-        return b""
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.stop(1).wait()
 
 
 class HttpSink:
