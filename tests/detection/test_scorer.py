@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from tiny_model import SIZES, random_network
 
 from otel_tracead.detection import scorer as scorers
-from otel_tracead.detection import session as sessions
 from otel_tracead.detection.scorer import Scorer
 from otel_tracead.errors import ArtifactError
 from otel_tracead.training.architecture import Architecture
@@ -127,60 +126,6 @@ def test_buckets_hold_each_trace_once_and_little_padding(lengths, cells):
         padded = len(bucket) * (max(lengths[bucket]) + 1)
         assert len(bucket) == 1 or padded <= cells
         assert len(bucket) <= 16 or padded <= 1.15 * (lengths[bucket] + 1).sum() + max(lengths[bucket]) + 1
-
-
-def test_auto_takes_the_cpu_where_there_is_no_gpu(monkeypatch):
-    monkeypatch.setattr(sessions, "_cuda_library", lambda: False)
-    assert scorer(provider="auto").execution_provider == "cpu"
-
-
-def broken_cuda(*_: object) -> None:
-    raise RuntimeError("libcudnn.so.9: cannot open shared object file")
-
-
-def test_auto_takes_the_cpu_where_the_gpu_does_not_work(monkeypatch):
-    monkeypatch.setattr(sessions, "_cuda_library", lambda: True)
-    monkeypatch.setattr(sessions, "_cuda_session", broken_cuda)
-    assert scorer(provider="auto").execution_provider == "cpu"
-
-
-def test_cuda_that_was_asked_for_and_does_not_work_is_an_error(monkeypatch):
-    monkeypatch.setattr(sessions, "_cuda_session", broken_cuda)
-    with pytest.raises(RuntimeError, match=r"cuda was asked for and does not work: libcudnn.*execution_provider: auto"):
-        scorer(provider="cuda")
-
-
-class FakeRuntime:
-    """As ONNX Runtime behaves where its CUDA libraries cannot be loaded, and where they can."""
-
-    def __init__(self, *providers: str) -> None:
-        self.providers = list(providers)
-
-    def preload_dlls(self) -> None:
-        pass
-
-    def InferenceSession(self, *_: object, **__: object) -> "FakeRuntime":  # noqa: N802
-        return self
-
-    def get_providers(self) -> list[str]:
-        return self.providers
-
-
-def test_a_session_that_fell_back_is_no_cuda_session():
-    with pytest.raises(RuntimeError, match="fell back"):
-        sessions._cuda_session(FakeRuntime("CPUExecutionProvider"), b"", None)
-    working = FakeRuntime("CUDAExecutionProvider", "CPUExecutionProvider")
-    assert sessions._cuda_session(working, b"", None) is working
-
-
-def test_a_session_that_works_on_cuda_is_taken(monkeypatch):
-    import onnxruntime
-
-    def cuda(runtime: object, model: bytes, options: object) -> object:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-    monkeypatch.setattr(sessions, "_cuda_session", cuda)
-    assert scorer(provider="cuda").execution_provider == "cuda"
 
 
 @pytest.mark.parametrize(
