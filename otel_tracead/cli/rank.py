@@ -108,7 +108,7 @@ def _newest(traces: "Sequence[Source]", show: Callable[[float], None]) -> int:
     for _, batches in read_batches(traces, show):
         for batch in batches:
             envelopes, spans = zip(*batch, strict=True)
-            newest = max(newest, int(reader.read(spans, envelopes).start.max()))
+            newest = max(newest, int(reader.read([spans], [envelopes]).start.max()))
     return newest
 
 

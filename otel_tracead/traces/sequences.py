@@ -156,8 +156,7 @@ def _stably(order: Ints, key: Ints) -> Ints:
 
 def _key(trace: Ints, span_id: Words) -> Words:
     """Mix a trace's index into a span id: one sortable number for both."""
-    with np.errstate(over="ignore"):
-        return span_id ^ (trace.astype(np.uint64) * _SALT)
+    return span_id ^ (trace.astype(np.uint64) * _SALT)
 
 
 def _parents(spans: Spans) -> tuple[Ints, Bools]:
@@ -201,8 +200,7 @@ def _look_up(key: Words, wanted: Words, asked: Bools) -> tuple[Ints, bool]:
 
 
 def _slot(key: Words, bits: int) -> Ints:
-    with np.errstate(over="ignore"):
-        return ((key * _SPREAD) >> np.uint64(64 - bits)).view(np.int64)
+    return ((key * _SPREAD) >> np.uint64(64 - bits)).view(np.int64)
 
 
 def _shared_parents(spans: Spans, repeated: Bools) -> Ints:

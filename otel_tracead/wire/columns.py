@@ -5,9 +5,10 @@ fields in the order of their numbers. A span of another layout, or with a longer
 Source: opentelemetry-proto, trace/v1/trace.proto; protobuf's wire format.
 """
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,14 @@ _LENGTHS[[_ATTRIBUTE, 0x5A, 0x6A, _STATUS]] = True  # attributes, events, links,
 _COUNTS: Final = np.zeros(256, np.bool_)
 _COUNTS[[0x50, 0x60, 0x70]] = True  # the dropped counts
 _FLAGS: Final = 0x85
-_MASKS: Final = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [(1 << 64) - 1], np.uint64)
+_WORDS: Final = 8  # read at once, at most
+_BLOCK: Final = 8 * _WORDS
+# What is left of a block of n bytes: ones over them, zeros behind.
+_MASKS: Final = np.frombuffer(
+    b"".join(bytes([255] * n + [0] * (_BLOCK - n)) for n in range(_BLOCK + 1)), "<u8"
+).reshape(-1, _WORDS)
+# Nobody outside can make two namings meet in one hash.
+_FIRST, _SECOND = (np.frombuffer(secrets.token_bytes(_BLOCK), "<u8") | np.uint64(1) for _ in range(2))
 
 
 @dataclass(slots=True)
@@ -58,50 +66,85 @@ class Columns:
 
 def mixed(state: Words, value: Words | np.uint64) -> Words:
     """Mix 64 more bits into each hash."""
-    with np.errstate(over="ignore"):
-        product = (state ^ value) * _MIX
+    product = (state ^ value) * _MIX
     return product ^ (product >> _FINISH)
 
 
-class _Bytes:
-    """The joined bytes of all spans, to be read byte by byte and eight bytes at a time."""
+class SpanBytes:
+    """The joined bytes of many spans, to be read at many places at once.
 
-    def __init__(self, spans: Sequence[bytes]) -> None:
-        joined = b"".join(spans) + _PADDING
-        self.byte = np.frombuffer(joined, np.uint8)
-        self._word = np.ndarray((len(joined) - 7,), "<u8", joined, strides=(1,))
-        self.last = len(joined) - len(_PADDING)
+    Each list is joined by itself first, so that the spans of a trace are touched once, while they are near.
+
+    Args:
+        lists: of encoded spans; together `n`.
+
+    Attributes:
+        byte: each byte `[bytes]`, with zeros behind the last.
+        begins: the place of each span `[n]`.
+        ends: the place behind it `[n]`.
+        last: the place behind all.
+    """
+
+    def __init__(self, lists: Iterable[Sequence[bytes]]) -> None:
+        lengths: list[int] = []
+        parts: list[bytes] = []
+        for spans in lists:
+            parts.append(b"".join(spans))
+            lengths += map(len, spans)
+        parts.append(_PADDING)
+        self._joined = b"".join(parts)
+        self.byte = np.frombuffer(self._joined, np.uint8)
+        self.ends = np.cumsum(np.fromiter(lengths, np.int64, len(lengths)))
+        self.begins = np.concatenate(([0], self.ends))[: len(lengths)]
+        self.last = len(self._joined) - len(_PADDING)
+        self._word = self._windows("<u8")
+
+    def __len__(self) -> int:
+        """Count the spans."""
+        return len(self.ends)
+
+    def span(self, index: int) -> bytes:
+        """Give one span."""
+        return self._joined[self.begins[index] : self.ends[index]]
 
     def word(self, at: Ints) -> Words:
         """Read eight bytes at each place, little end first."""
-        return self._word[at].astype(np.uint64, copy=False)
+        return self._word[at]
 
     def pair(self, at: Ints) -> Ints:
         """Read two bytes at each place, little end first."""
         return self.byte[at] | (self.byte[at + 1].astype(np.int64) << 8)
 
     def hashed(self, state: Words, at: Ints, length: Ints) -> Words:
-        """Mix *length* bytes from *at* on into each hash."""
+        """Mix *length* bytes from *at* on into each hash: 64 bytes at a time, as a sum over their words."""
         state = mixed(state, length.astype(np.uint64))
         longest = int(length.max(initial=0))
-        for done in range(0, longest, 8):
-            left = np.clip(length - done, 0, 8)
-            word = self.word(np.minimum(at + done, self.last)) & _MASKS[left]
-            state = np.where(left > 0, mixed(state, word), state)
+        for done in range(0, longest, _BLOCK):
+            rest = np.flatnonzero(length > done) if done else slice(None)
+            words = min(-(-(longest - done) // 8), _WORDS)
+            block = (
+                self._windows(f"V{8 * words}")[np.minimum(at[rest] + done, self.last)].view("<u8").reshape(-1, words)
+            )
+            block &= _MASKS.take(np.minimum(length[rest] - done, _BLOCK), axis=0)[:, :words]
+            block *= _FIRST[:words]
+            block ^= block >> _FINISH
+            state[rest] = mixed(state[rest], block @ _SECOND[:words])
         return state
 
+    def _windows(self, kind: str) -> npt.NDArray[Any]:
+        """Give what stands at each place as one number, or so many bytes."""
+        size = np.dtype(kind).itemsize
+        return np.ndarray((len(self._joined) - size + 1,), kind, self._joined, strides=(1,))
 
-def read_columns(spans: Sequence[bytes], wanted: Iterable[bytes]) -> Columns:
-    """Read the heads of *spans*.
+
+def read_columns(data: SpanBytes, wanted: Iterable[bytes]) -> Columns:
+    """Read the heads of spans.
 
     Args:
-        spans: each an encoded `Span` that is valid protobuf.
+        data: encoded `Span`s that are valid protobuf.
         wanted: keys of the attributes that belong to a span's naming, each of 8 to 127 bytes.
     """
-    n = len(spans)
-    data = _Bytes(spans)
-    ends = np.cumsum(np.fromiter(map(len, spans), np.int64, n))
-    begins = np.concatenate(([0], ends[:-1])) if n else ends
+    n, begins, ends = len(data), data.begins, data.ends
     # Parents, names and times stand where the fields before them end.
     read = (ends - begins >= _IDS) & (data.pair(begins) == 0x100A) & (data.pair(begins + 18) == 0x0812)
     span_id = data.word(begins + 20).byteswap()
@@ -139,7 +182,7 @@ def read_columns(spans: Sequence[bytes], wanted: Iterable[bytes]) -> Columns:
 
 
 def _rest(
-    data: _Bytes, at: Ints, ends: Ints, read: Bools, naming: Words, wanted: Iterable[bytes]
+    data: SpanBytes, at: Ints, ends: Ints, read: Bools, naming: Words, wanted: Iterable[bytes]
 ) -> tuple[Words, Words]:
     """Walk over what comes after the times; give the namings with the wanted attributes mixed in, and the status codes.
 
@@ -191,7 +234,7 @@ def _rest(
     return naming, status
 
 
-def _status_code(data: _Bytes, body: Ints, size: Ints) -> tuple[Words, Bools]:
+def _status_code(data: SpanBytes, body: Ints, size: Ints) -> tuple[Words, Bools]:
     """Read a Status: empty, a code, or a message and a code; say where it is neither."""
     last = np.maximum(body + size - 2, 0)
     alone = (size == 2) & (data.byte[body] == 0x18)

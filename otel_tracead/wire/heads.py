@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from otel_tracead.wire._shallow import SpanHead
-from otel_tracead.wire.columns import mixed, read_columns
+from otel_tracead.wire.columns import SpanBytes, mixed, read_columns
 from otel_tracead.wire.otlp import text
 
 _ID_BYTES: Final = 8
@@ -76,12 +77,20 @@ class HeadReader:
         self._namings = np.zeros(0, np.uint64)
         self._naming_codes = np.zeros(0, np.int64)
 
-    def read(self, spans: Sequence[bytes], groups: Sequence[Hashable]) -> Heads:
-        """Read *spans*; `groups[i]` is what, beside its own fields, the name of span i depends on (its envelope)."""
-        n = len(spans)
-        columns = read_columns(spans, self._wanted)
-        addresses = np.fromiter(map(id, groups), np.uint64, n)
-        code = self._known_codes(mixed(columns.naming, addresses), columns.read, spans, groups)
+    def read(self, spans: Iterable[Sequence[bytes]], groups: Sequence[Sequence[Hashable]]) -> Heads:
+        """Read the spans of several lists.
+
+        Args:
+            spans: encoded, in lists (one a trace, for what stands near in memory is read faster); together `n`.
+            groups: what, beside its own fields, the name of each span depends on (its envelope); lists as *spans*.
+
+        Raises:
+            ValueError: there are fewer groups than spans.
+        """
+        data = SpanBytes(spans)
+        columns = read_columns(data, self._wanted)
+        addresses = np.fromiter(map(id, chain.from_iterable(groups)), np.uint64, len(data))
+        code = self._known_codes(mixed(columns.naming, addresses), columns.read, data, groups)
         heads = Heads(
             span_id=columns.span_id,
             parent_id=columns.parent_id,
@@ -90,41 +99,45 @@ class HeadReader:
             server=(columns.kind == _SERVER_KINDS[0]) | (columns.kind == _SERVER_KINDS[1]),
             code=code,
         )
-        for index in np.flatnonzero(~columns.read).tolist():
-            head = SpanHead.FromString(spans[index])
+        odd = np.flatnonzero(~columns.read).tolist()
+        group = list(chain.from_iterable(groups)) if odd else []
+        for index in odd:
+            head = SpanHead.FromString(data.span(index))
             heads.span_id[index] = _id(head.span_id)
             heads.parent_id[index] = _id(head.parent_span_id)
             heads.start[index] = min(head.start, int(_LATEST))
             heads.end[index] = min(head.end, int(_LATEST))
             heads.server[index] = head.kind in _SERVER_KINDS
-            heads.code[index] = self._code(head, groups[index])
+            heads.code[index] = self._code(head, group[index])
         return heads
 
     def _known_codes(
         self,
         naming: npt.NDArray[np.uint64],
         read: npt.NDArray[np.bool_],
-        spans: Sequence[bytes],
-        groups: Sequence[Hashable],
+        data: SpanBytes,
+        groups: Sequence[Sequence[Hashable]],
     ) -> npt.NDArray[np.int64]:
         """Look the namings up among those met before; a new one is parsed, once."""
         place = np.searchsorted(self._namings, naming)
         inside = np.minimum(place, max(len(self._namings) - 1, 0))
         known = self._namings[inside] == naming if len(self._namings) else np.zeros(len(naming), np.bool_)
-        new, first = np.unique(naming[read & ~known], return_index=True)
-        if not len(new):
-            return np.where(known, self._naming_codes[inside] if len(self._namings) else 0, 0)
-        index = np.flatnonzero(read & ~known)[first]
+        unknown = np.flatnonzero(read & ~known)
+        if not len(unknown):
+            return self._naming_codes[inside] if len(self._namings) else np.zeros(len(naming), np.int64)
+        new, first = np.unique(naming[unknown], return_index=True)
+        index = unknown[first]
         if len(self._namings) + len(new) > _MEMO:
             self._groups.clear()
             self._namings, self._naming_codes = self._namings[:0], self._naming_codes[:0]
             new, first = np.unique(naming[read], return_index=True)
             index = np.flatnonzero(read)[first]
         codes = []
+        group = list(chain.from_iterable(groups))
         for one in index.tolist():
             # Held, so that its address is nobody else's as long as it is part of what is remembered.
-            self._groups[id(groups[one])] = groups[one]
-            codes.append(self._code(SpanHead.FromString(spans[one]), groups[one]))
+            self._groups[id(group[one])] = group[one]
+            codes.append(self._code(SpanHead.FromString(data.span(one)), group[one]))
         namings = np.concatenate((self._namings, new))
         order = np.argsort(namings)
         self._namings = namings[order]
