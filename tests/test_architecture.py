@@ -41,7 +41,7 @@ COMPONENTS = ("otel_tracead.receivers", "otel_tracead.processors", "otel_tracead
 
 # What of the outside world the floors below the components may know.
 KNOWS = {
-    "otel_tracead.wire": {"google", "numpy", "opentelemetry", "orjson", "zstandard"},
+    "otel_tracead.wire": {"google", "msgspec", "numpy", "opentelemetry", "orjson", "zstandard"},
     "otel_tracead.traces": {"google", "numpy"},
     "otel_tracead.artifact": {"numpy", "orjson", "pydantic"},
     "otel_tracead.evaluation.injections": {"numpy"},

@@ -39,6 +39,8 @@ _KINDS: Final = {kind: b"\x30" + _writer.varint(number) for kind, number in name
 Object = dict[str, Any]
 EnvelopeKey = tuple[tuple[tuple[str, str], ...], str, str]
 """(resource attributes, scope name, scope version)."""
+EnvelopeFields = tuple[bytes, bytes]
+"""The encoded fields of `ResourceSpans` and `ScopeSpans` that an `Envelope` is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +73,47 @@ def read_span(span: object, *, parse_string_tags: bool = False) -> tuple[Envelop
     """
     if type(span) is not dict:
         raise Broken(f"expected an object, not {describe(span)}")
+    ids, lower = _ids(span)
+    key, before, after = read_repeating(span, parse_string_tags=parse_string_tags)
+    annotations = b"" if span.get("annotations") is None else read_annotations(span["annotations"])
+    times = read_times(number(span, "timestamp", END_OF_TIME), number(span, "duration", END_OF_TIME))
+    return key, b"".join((*ids, before, times, after, annotations)), not lower
+
+
+def read_repeating(span: Object, *, parse_string_tags: bool) -> tuple[EnvelopeKey, bytes, bytes]:
+    """Translate what spans of one operation have in common: all but ids, times and annotations.
+
+    Args:
+        span: parsed JSON.
+        parse_string_tags: as `read_span` takes it.
+
+    Returns:
+        whose span it is, the fields that stand before its times, and those that stand behind them.
+
+    Raises:
+        Broken: Zipkin would refuse it; with its path.
+    """
     tags = _tags(optional(span, "tags", dict))
-    parts, lower = _ids(span)
     local, remote = endpoint(span, "localEndpoint"), endpoint(span, "remoteEndpoint")
     key = _envelope(local.service, tags)
     name = optional(span, "name", str)
-    if name:
-        parts.append(delimited(b"\x2a", name.encode()))
     kind = _kind(span)
-    parts.append(kind)
-    parts += take_fields(tags, kind=bool(kind))
-    parts += _times(span)
+    before = [delimited(b"\x2a", name.encode()) if name else b"", kind, *take_fields(tags, kind=bool(kind))]
     if parse_string_tags:
-        parts += [_writer.attribute(b"\x4a", tag, typed(value)) for tag, value in tags.items()]
+        after = [_writer.attribute(b"\x4a", tag, typed(value)) for tag, value in tags.items()]
     else:
-        parts += [string_attribute(b"\x4a", tag, value) for tag, value in tags.items()]
-    parts.append(_endpoints(local, remote, tags))
-    parts += [encoded for flag, encoded in _FLAGS if flag in span and optional(span, flag, bool)]
-    if span.get("annotations") is not None:
-        parts += _annotations(span["annotations"])
-    return key, b"".join(parts), not lower
+        after = [string_attribute(b"\x4a", tag, value) for tag, value in tags.items()]
+    after.append(_endpoints(local, remote, tags))
+    after += [encoded for flag, encoded in _FLAGS if flag in span and optional(span, flag, bool)]
+    return key, b"".join(before), b"".join(after)
+
+
+def envelope_fields(key: EnvelopeKey) -> EnvelopeFields:
+    """Encode whose span it is."""
+    attributes, name, version = key
+    resource = b"".join(string_attribute(b"\x0a", tag, value) for tag, value in attributes)
+    scope = b"".join(delimited(tag, value.encode()) for tag, value in ((b"\x0a", name), (b"\x12", version)) if value)
+    return delimited(b"\x0a", resource) if resource else b"", delimited(b"\x0a", scope) if scope else b""
 
 
 def optional(holder: Object, key: str, kind: type) -> Any:
@@ -219,12 +242,13 @@ def _kind(span: Object) -> bytes:
     return encoded
 
 
-def _times(span: Object) -> list[bytes]:
-    start, duration = number(span, "timestamp", END_OF_TIME) * 1000, number(span, "duration", END_OF_TIME) * 1000
-    parts = [b"\x39" + start.to_bytes(8, "little") if start else _START_ABSENT]
+def read_times(timestamp: int, duration: int) -> bytes:
+    """Translate microseconds below `END_OF_TIME`, 0 where there are none."""
+    start, duration = timestamp * 1000, duration * 1000
+    began = b"\x39" + start.to_bytes(8, "little") if start else _START_ABSENT
     if start + duration:
-        parts.append(b"\x41" + min(start + duration, (1 << 64) - 1).to_bytes(8, "little"))
-    return parts
+        return began + b"\x41" + min(start + duration, (1 << 64) - 1).to_bytes(8, "little")
+    return began
 
 
 def _endpoints(local: Endpoint, remote: Endpoint, tags: dict[str, str]) -> bytes:
@@ -252,7 +276,8 @@ def _addresses(local: Endpoint, remote: Endpoint) -> tuple[tuple[str, str | int]
     )
 
 
-def _annotations(annotations: object) -> list[bytes]:
+def read_annotations(annotations: object) -> bytes:
+    """Translate the list of annotations, or raise Broken."""
     parts: list[bytes] = []
     try:
         for index, annotation in enumerate(elements(annotations)):
@@ -264,7 +289,7 @@ def _annotations(annotations: object) -> list[bytes]:
     except Broken as broken:
         broken.path.append("annotations")
         raise
-    return parts
+    return b"".join(parts)
 
 
 def _event(annotation: object) -> bytes:

@@ -12,12 +12,12 @@ import orjson
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_tracead.errors import InvalidRequest
-from otel_tracead.wire import _writer, _zipkin_proto, _zipkin_text, _zipkin_v1
+from otel_tracead.wire import _zipkin_proto, _zipkin_records, _zipkin_text, _zipkin_v1
 from otel_tracead.wire import _zipkin_reader as reader
 from otel_tracead.wire import _zipkin_writer as writer
 from otel_tracead.wire._json_reader import Broken, describe
 from otel_tracead.wire.attributes import OWN_PREFIX
-from otel_tracead.wire.batch import Envelope, SpanBatch, TranslatedSpan
+from otel_tracead.wire.batch import SpanBatch, TranslatedSpan
 from otel_tracead.wire.otlp import Envelopes, text
 
 _V1 = "Expected a JSON_V2 encoded list, but received: JSON_V1; post it to /api/v1/spans"
@@ -37,6 +37,9 @@ def decode_spans(body: bytes, envelopes: Envelopes, *, parse_string_tags: bool =
     Raises:
         InvalidRequest: no valid JSON list of v2 spans; says which span and key.
     """
+    usual = _zipkin_records.read(body, parse_string_tags=parse_string_tags)
+    if usual is not None:
+        return SpanBatch([(envelopes.intern(*fields), spans) for fields, spans in usual.items()])
     document = _list(body, "v2")
     return _translate(lambda: _zipkin_text.elements(body, document), document, envelopes, parse_string_tags)
 
@@ -123,7 +126,9 @@ def _translate(
         if upper:
             origin = _zipkin_text.with_lower_ids(origin)
         known.setdefault(key, []).append(TranslatedSpan(encoded, origin))
-    return SpanBatch([(_envelope(key, envelopes), spans) for key, spans in known.items()])
+    return SpanBatch(
+        [(envelopes.intern(*reader.envelope_fields(key)), spans) for key, spans in known.items()],
+    )
 
 
 def _is_v1(span: Any) -> bool:
@@ -135,17 +140,6 @@ def _is_v1(span: Any) -> bool:
     if type(annotations) is not list or not {"localEndpoint", "remoteEndpoint", "tags"}.isdisjoint(span):
         return False
     return any(type(annotation) is dict and "endpoint" in annotation for annotation in annotations)
-
-
-def _envelope(key: reader.EnvelopeKey, envelopes: Envelopes) -> Envelope:
-    attributes, name, version = key
-    resource = b"".join(_writer.string_attribute(b"\x0a", tag, value) for tag, value in attributes)
-    scope = b"".join(
-        _writer.delimited(tag, value.encode()) for tag, value in ((b"\x0a", name), (b"\x12", version)) if value
-    )
-    return envelopes.intern(
-        _writer.delimited(b"\x0a", resource) if resource else b"", _writer.delimited(b"\x0a", scope) if scope else b""
-    )
 
 
 def _parts(batch: SpanBatch, default_service_name: str) -> Iterator[bytes | dict[str, Any]]:

@@ -1,0 +1,179 @@
+"""Lists of Zipkin v2 spans as tracers write them, read into typed records; anything unusual is left to the plain reader.
+
+Spans of one operation differ in ids, times and annotations. The rest of a span is translated once and looked up by its
+text ever after, which makes a span cost a fifth of what it costs as a dictionary.
+Sources: as `_zipkin_reader`.
+"""
+
+from binascii import unhexlify
+from collections.abc import Sequence
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from otel_tracead.wire import _zipkin_reader as reader
+from otel_tracead.wire import _zipkin_text
+from otel_tracead.wire._json_reader import Broken
+from otel_tracead.wire.batch import TranslatedSpan
+
+_LONG: Final = 1024  # bytes of what repeats from which on it is not remembered: memory is bounded
+_TRACE_ID, _SPAN_ID = 32, 16  # digits
+_NO_TRACE, _NO_SPAN = "0" * _TRACE_ID, "0" * _SPAN_ID
+_LATEST: Final = reader.END_OF_TIME // 2  # two of them fit into 64 bits of nanoseconds
+_START_AND_END: Final = Struct("<cQcQ").pack
+_ESCAPE: Final = b"\\u00"  # may write a key
+_SPACED: Final = b'": '
+_BEGINNING: Final = 128  # bytes: the first key of a list is among them
+_NOTHING: Final = b"null"
+_NULL: Final = msgspec.Raw(_NOTHING)
+
+Groups = dict[reader.EnvelopeFields, list[bytes]]
+
+
+class _Unusual(Exception):  # noqa: N818 (never leaves this module)
+    """Left to the plain reader, be it allowed or not."""
+
+
+class _Record(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    trace_id: str
+    id: str
+    parent_id: str | None = None
+    name: str | None = None
+    kind: str | None = None
+    timestamp: int | float | None = None
+    duration: int | float | None = None
+    local_endpoint: msgspec.Raw = _NULL
+    remote_endpoint: msgspec.Raw = _NULL
+    tags: msgspec.Raw = _NULL
+    annotations: msgspec.Raw = _NULL
+    shared: bool | None = None
+    debug: bool | None = None
+
+
+_records: Final = msgspec.json.Decoder(list[_Record]).decode
+_texts: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def read(body: bytes, *, parse_string_tags: bool) -> Groups | None:
+    """Translate a list of spans.
+
+    Args:
+        body: JSON.
+        parse_string_tags: as `_zipkin_reader.read_span` takes it.
+
+    Returns:
+        `TranslatedSpan`s by whose they are; None where the plain reader has to look.
+    """
+    if b"\\" in body and _ESCAPE in body:
+        return None
+    try:
+        if not body.isascii():
+            body.decode()  # what a record skips is not looked at for this
+        records = _records(body)
+        return _translate(records, _origins(body, records), parse_string_tags)
+    except (_Unusual, Broken, msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _origins(body: bytes, records: Sequence[_Record]) -> Sequence[bytes]:
+    """Give each span's text, as `_zipkin_text.elements` does for spans with one `tags`."""
+    if body.count(b'"tags') != sum([record.tags is not _NULL for record in records]):
+        raise _Unusual
+    if _SPACED in body[:_BEGINNING]:  # as Python's `json` prints, to be printed closer
+        return _zipkin_text.elements(body, orjson.loads(body))
+    return list(map(bytes, _texts(body)))
+
+
+def _translate(records: Sequence[_Record], origins: Sequence[bytes], parse_string_tags: bool) -> Groups:
+    # In one piece, with nothing called that Python runs: a third of the time of the same in functions.
+    groups: Groups = {}
+    for record, origin in zip(records, origins, strict=True):
+        name = record.name
+        local, tags = bytes(record.local_endpoint), bytes(record.tags)
+        remote = _NOTHING if record.remote_endpoint is _NULL else bytes(record.remote_endpoint)
+        repeating = (name, record.kind, local, remote, tags, record.shared, record.debug, parse_string_tags)
+        short = len(local) + len(remote) + len(tags) < _LONG and (name is None or len(name) < _LONG)
+        fields, before, after = _remembered(*repeating) if short else _repeating(*repeating)
+        trace_id, span_id, parent_id = record.trace_id, record.id, record.parent_id
+        if len(trace_id) != _TRACE_ID:
+            trace_id = trace_id.zfill(_TRACE_ID) if trace_id else ""
+        if parent_id is None or parent_id in (span_id, _NO_SPAN):
+            parent_id, digits = _NO_SPAN, f"0a10{trace_id}1208{span_id}"
+        else:
+            digits = f"0a10{trace_id}1208{span_id}2208{parent_id}"
+        lengths = len(trace_id) == _TRACE_ID and len(span_id) == len(parent_id) == _SPAN_ID
+        if not lengths or trace_id == _NO_TRACE or span_id == _NO_SPAN or digits != digits.lower():
+            raise _Unusual
+        timestamp, duration = record.timestamp, record.duration
+        if type(timestamp) is type(duration) is int and 0 < timestamp < _LATEST and 0 <= duration < _LATEST:
+            start = timestamp * 1000
+            times = _START_AND_END(b"\x39", start, b"\x41", start + duration * 1000)
+        else:
+            times = reader.read_times(_microseconds(timestamp), _microseconds(duration))
+        encoded = unhexlify(digits) + before + times + after
+        if record.annotations is not _NULL:
+            encoded += _annotations(record.annotations)
+        # What `TranslatedSpan(encoded, origin)` does, at half its cost.
+        span = bytes.__new__(TranslatedSpan, encoded)
+        span.origin = origin
+        if fields in groups:
+            groups[fields].append(span)
+        else:
+            groups[fields] = [span]
+    return groups
+
+
+def _microseconds(value: float | None) -> int:
+    if value is None:
+        return 0
+    if type(value) is not int or not 0 <= value < reader.END_OF_TIME:
+        raise _Unusual
+    return value
+
+
+def _repeating(
+    name: str | None,
+    kind: str | None,
+    local: bytes,
+    remote: bytes,
+    tags: bytes,
+    shared: bool | None,
+    debug: bool | None,
+    parse_string_tags: bool,
+) -> tuple[reader.EnvelopeFields, bytes, bytes]:
+    span = {
+        "name": name,
+        "kind": kind,
+        "localEndpoint": _flat(orjson.loads(local)),
+        "remoteEndpoint": _flat(orjson.loads(remote)),
+        "tags": orjson.loads(tags),
+        "shared": shared,
+        "debug": debug,
+    }
+    key, before, after = reader.read_repeating(span, parse_string_tags=parse_string_tags)
+    return reader.envelope_fields(key), before, after
+
+
+_remembered: Final = lru_cache(maxsize=1 << 13)(_repeating)
+
+
+def _annotations(text: msgspec.Raw) -> bytes:
+    annotations = orjson.loads(bytes(text))
+    if annotations is None:
+        return b""
+    if type(annotations) is not list:
+        raise _Unusual
+    for annotation in annotations:
+        if "endpoint" in _flat(annotation):  # v1
+            raise _Unusual
+    return reader.read_annotations(annotations)
+
+
+def _flat(value: Any) -> Any:
+    """Give what is null or an object without further brackets in it: only that deep do we know a span to be."""
+    if value is not None and (type(value) is not dict or any(type(item) in (dict, list) for item in value.values())):
+        raise _Unusual
+    return value
