@@ -22,6 +22,7 @@ CHANNELS: Final = ("label", "step", "time", "place")
 SHARES: Final = (0.05, 1.0, 0.7, 0.3)
 """How much of the budget for false positives each channel may use, by what it finds: measured, see docs/method.md."""
 
+_SHARES: Final = np.log10(SHARES)
 _FARTHEST_BACK: Final = 64
 
 
@@ -68,7 +69,13 @@ class Calibration:
 
         It is -log10 of the share of normal traces with as much, less what the channel's share of the budget costs it.
         """
-        return np.asarray(np.maximum(self.channel_tails.strength(x, channel) + np.log10(SHARES[channel]), 0.0))
+        return np.asarray(np.maximum(self.channel_tails.strength(x, channel) + _SHARES[channel], 0.0))
+
+    def all_decades(self, x: Floats) -> Floats:
+        """Give the same for evidence of every channel `[channels, n]`."""
+        channel = np.repeat(np.arange(len(CHANNELS)), x.shape[1])
+        strength = self.channel_tails.strength(x.ravel(), channel).reshape(x.shape)
+        return np.asarray(np.maximum(strength + _SHARES[:, None], 0.0))
 
     def dump(self) -> bytes:
         """Encode as `.npz`, the same bytes for the same numbers."""

@@ -6,7 +6,7 @@ the mean excess (an exponential tail), at most three decades further.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,10 @@ STEP: Final = 0.25
 """Decades between two knots."""
 KNOTS: Final = 17
 _BEYOND: Final = 3.0
+_MOST: Final = 1e200  # a statistic of inf; inf itself would make inf / inf
+_WIDE: Final = 32  # knots of a row with padding
+_HALVES: Final = (16, 8, 4, 2, 1)
+_FEW: Final = 300
 _FEWEST: Final = 8  # cases beyond the last knot
 _EXCESS: Final = 24  # cases from which the slope is estimated
 
@@ -34,24 +38,33 @@ class Tails:
 
     knots: Floats
     slope: Floats
+    _pieces: "_Pieces" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Lay the pieces out for `strength`."""
+        self._pieces = _Pieces.of(self.knots, self.slope)
 
     def strength(self, x: Floats, row: npt.NDArray[np.int64] | int = 0) -> Floats:
         """Give -log10 survival of each of *x* `[n]` under the row of each `[n]` (or one row for all)."""
-        slope = self.slope[row]
-        if isinstance(row, int):
-            below = np.searchsorted(self.knots[row], x, side="left")
-        else:
-            below = np.count_nonzero(x[:, None] > self.knots[row], axis=1)
-        low = np.maximum(below - 1, 0)
-        high = np.minimum(below, KNOTS - 1)
-        first, second = self.knots[row, low], self.knots[row, high]
-        inside = np.isfinite(second) & (second > first) & (below < KNOTS)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.where(inside, (x - first) / (second - first), 0.0)
-            further = np.minimum((x - first) * slope, _BEYOND)
-        strength = STEP * (low + np.where(inside, share, further))
-        strength = np.where(inside, strength, STEP * low + further)
+        pieces = self._pieces
+        x = np.minimum(x, _MOST)
+        below: Ints = np.searchsorted(self.knots[row], x) if isinstance(row, int) else self._count_below(x, row)
+        piece = below + (KNOTS + 1) * row
+        beyond = x - pieces.start.take(piece)
+        further = np.minimum(beyond * pieces.slope.take(piece), _BEYOND)
+        strength = STEP * (pieces.knot.take(below) + beyond / pieces.width.take(piece)) + further
         return np.where(below == 0, 0.0, strength)
+
+    def _count_below(self, x: Floats, row: Ints) -> Ints:
+        """Count the knots of its row that each of *x* is above."""
+        if len(x) < _FEW:
+            return np.asarray((x[:, None] > self.knots[row]).sum(axis=1))
+        at = (
+            row * _WIDE
+        )  # by halving: a fifth of the time where there are many, three times as long where there are few
+        for step in _HALVES:
+            at += np.multiply(x > self._pieces.padded.take(at + (step - 1)), step)
+        return np.asarray(at - row * _WIDE)
 
     def inverse(self, strength: float, row: int = 0) -> float:
         """Give the smallest statistic that is at least as strong as *strength*; inf where none is."""
@@ -64,6 +77,41 @@ class Tails:
         if further > _BEYOND or self.slope[row] <= 0:
             return float("inf")
         return float(knots[measured - 1] + further / self.slope[row])
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The straight pieces of survival functions: for each row the one below its first knot, and one above each knot.
+
+    Attributes:
+        padded: the knots of each row, and inf up to a power of two `[rows * _WIDE]`.
+        start: the statistic where each piece begins `[rows * (KNOTS + 1)]`.
+        width: the statistic that takes one step more `[rows * (KNOTS + 1)]`; inf where nothing was measured.
+        slope: decades a unit `[rows * (KNOTS + 1)]`; 0 where there is a width.
+        knot: the knot where a piece begins, by the count of knots below `[KNOTS + 1]`.
+    """
+
+    padded: Floats
+    start: Floats
+    width: Floats
+    slope: Floats
+    knot: Floats
+
+    @classmethod
+    def of(cls, knots: Floats, slope: Floats) -> "_Pieces":
+        rows = len(knots)
+        padded = np.full((rows, _WIDE), np.inf)
+        padded[:, :KNOTS] = knots
+        ends = padded[:, : KNOTS + 1]
+        start = np.concatenate((ends[:, :1], ends[:, :KNOTS]), axis=1)
+        measured = np.isfinite(ends) & (ends > start)
+        measured[:, 0] = False
+        with np.errstate(invalid="ignore"):
+            width = np.where(measured, ends - start, np.inf)
+        slopes = np.where(measured, 0.0, slope[:, None])
+        start[~np.isfinite(start)] = 0.0  # nobody is above it
+        knot = np.maximum(np.arange(KNOTS + 1) - 1.0, 0.0)
+        return cls(padded.ravel(), start.ravel(), width.ravel(), slopes.ravel(), knot)
 
 
 def measure(x: Floats) -> tuple[Floats, float]:

@@ -1,34 +1,24 @@
-"""Attributes what speaks against an anomalous trace to the spans to blame, with the numbers that their verdicts carry."""
+"""Attributes what speaks against anomalous traces to the spans to blame, with the numbers that their verdicts carry.
 
+All anomalous traces of a batch are gone through together, as far as arrays go: one at a time, calls into numpy would cost
+more than the rest of judging as soon as one trace in twenty is marked.
+"""
+
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
-from otel_tracead.detection import mixture
-from otel_tracead.detection.evidence import (
-    LABEL,
-    PLACE,
-    SCALE_FLOOR,
-    STEP,
-    TIME,
-    Judged,
-    from_scaled,
-    long_time,
-    rules_of_calls,
-    typical_trace,
-)
-from otel_tracead.detection.explanation import (
-    StructuralMark,
-    Transitions,
-    blame_steps,
-    bound,
-    names,
-)
+from otel_tracead.detection.evidence import LABEL, PLACE, STEP, TIME, Judged
+from otel_tracead.detection.explanation import StructuralMark, Transitions, blame_steps, names
+from otel_tracead.detection.grammar import Grammar, Steps
+from otel_tracead.detection.response_times import ResponseTimes
 from otel_tracead.detection.rules import Rules
-from otel_tracead.detection.scorer import LONG, Details, Scorer
+from otel_tracead.detection.scorer import Details, Scorer
 from otel_tracead.detection.trace_verdicts import level
 from otel_tracead.detection.verdicts import AnomalyType, SpanVerdict
 from otel_tracead.traces.dictionary import END_ID, Dictionary
@@ -37,22 +27,7 @@ from otel_tracead.traces.labels import is_failure
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-_BELOW: Final = 1.0 - 1e-9
-
-
-@dataclass(slots=True)
-class _Marks:
-    """Rows to blame, counted from the trace's first event.
-
-    Attributes:
-        rules: for its calls, by the rules of calls.
-        network: for its label, by the network alone: the position that was surprising.
-        slow: for its time: the channel that says so.
-    """
-
-    rules: dict[int, StructuralMark]
-    network: dict[int, int]
-    slow: dict[int, int]
+_fails: Final = lru_cache(maxsize=1 << 12)(is_failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +43,104 @@ class Explained:
     missing: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class _Marks:
+    """Rows of one trace to blame, counted from its first event.
+
+    Attributes:
+        rules: for its calls, by the rules of calls.
+        network: for its label, by the network alone: the position that was surprising.
+        slow: for its time: the channel that says so.
+    """
+
+    rules: dict[int, StructuralMark]
+    network: dict[int, int]
+    slow: dict[int, int]
+
+    @property
+    def rows(self) -> list[int]:
+        """All of them, in order."""
+        return sorted({*self.rules, *self.network, *self.slow})
+
+
+class _Mark(NamedTuple):
+    """One row to blame.
+
+    Attributes:
+        trace: which of the traces that are explained.
+        row: counted from the trace's first event.
+        marks: of the trace.
+        details: of the trace; None where nobody needs them.
+    """
+
+    trace: int
+    row: int
+    marks: _Marks
+    details: Details | None
+
+    @property
+    def structural(self) -> bool:
+        """Whether its calls or its label are to blame."""
+        return self.row in self.marks.rules or self.row in self.marks.network
+
+    @property
+    def type(self) -> AnomalyType:
+        """What is wrong with it."""
+        if self.row not in self.marks.slow:
+            return AnomalyType.STRUCTURAL
+        return AnomalyType.BOTH if self.structural else AnomalyType.RESPONSE_TIME
+
+
+@dataclass(slots=True)
+class _Chosen:
+    """Some traces of a batch, with their events one behind the other.
+
+    Attributes:
+        traces: which they are `[t]`.
+        first: row of the first event of each in the batch `[t]`, and
+        last: the one behind its last `[t]`.
+        begin: where the events of each begin here `[t + 1]`.
+        strengths: of each event by channel, in the channel's decades `[channels, n]`.
+        new: the new steps of these traces, with rows of the batch.
+        of_new: which of the traces each of them belongs to `[new]`.
+        decades: how strong each of them is `[new]`.
+    """
+
+    traces: Ints
+    first: Ints
+    last: Ints
+    begin: Ints
+    strengths: Floats
+    new: Steps
+    of_new: Ints
+    decades: Floats
+
+
 class Attribution:
     """Finds the spans to blame in anomalous traces.
 
     Args:
         dictionary: of the model.
         calibration: of the model.
+        grammar: of the calibration.
         scorer: of the model's network.
         rules: from when on something counts.
     """
 
-    def __init__(self, dictionary: Dictionary, calibration: Calibration, scorer: Scorer, rules: Rules) -> None:
+    def __init__(
+        self, dictionary: Dictionary, calibration: Calibration, grammar: Grammar, scorer: Scorer, rules: Rules
+    ) -> None:
         self._dictionary = dictionary
         self._calibration = calibration
         self._scorer = scorer
         self._rules = rules
         self._transitions = Transitions(calibration, dictionary)
-        self._grammar = rules_of_calls(calibration)
+        self._grammar = grammar
+        self._times = ResponseTimes(calibration, rules)
 
     def normal(self, judged: Judged, trace: int) -> dict[int, SpanVerdict]:
         """Give every span of a trace a verdict as if it were normal: its own evidence may be explained by another span."""
-        strongest = self._strengths(judged, trace).max(axis=0)
+        strongest = self._choose(judged, np.array([trace])).strengths.max(axis=0)
         scores = np.minimum(self._calibration.trace_tail.strength(strongest), self._rules.below)
         first, last = judged.events.offsets[trace : trace + 2]
         spans = judged.events.span[first:last].tolist()
@@ -101,119 +153,171 @@ class Attribution:
 
         One span of each trace has the trace's score, none a higher one.
         """
-        strengths = [self._strengths(judged, trace) for trace in traces.tolist()]
-        marks = [self._marks(judged, trace, own) for trace, own in zip(traces.tolist(), strengths, strict=True)]
+        if not len(traces):
+            return []
+        chosen = self._choose(judged, traces)
+        marks = self._marks(judged, chosen)
         unclear = np.array([bool(one.slow or one.network) for one in marks], np.bool_)
         known = judged.known
         detailed = iter(self._scorer.details(known.label, known.scaled, judged.events.offsets, traces[unclear]))
         details = [next(detailed) if one else None for one in unclear.tolist()]
-        return [self._explain(judged, *one) for one in zip(traces.tolist(), strengths, marks, details, strict=True)]
+        blamed = [_Mark(trace, row, one, details[trace]) for trace, one in enumerate(marks) for row in one.rows]
+        return self._explained(judged, chosen, blamed)
 
-    def _explain(
-        self, judged: Judged, trace: int, strengths: Floats, marks: _Marks, details: Details | None
-    ) -> Explained:
-        first, last = judged.events.offsets[trace : trace + 2].tolist()
-        rows = sorted({*marks.rules, *marks.network, *marks.slow})
-        structural = float(judged.channels[[LABEL, STEP], trace].max())
-        strongest = [
-            max(
-                structural if row in marks.rules or row in marks.network else 0.0,
-                float(strengths[[TIME, PLACE], row].max()) if row in marks.slow else 0.0,
-            )
-            for row in rows
-        ]
-        scores = np.maximum(self._calibration.trace_tail.strength(np.array(strongest)), self._rules.threshold)
-        spans: dict[int, SpanVerdict] = {}
-        missing: list[str] = []
-        for row, score in zip(rows, scores.tolist(), strict=True):
-            values: dict[str, object] = {}
-            kind = AnomalyType.STRUCTURAL if row not in marks.slow else AnomalyType.RESPONSE_TIME
-            if row in marks.slow and (row in marks.rules or row in marks.network):
-                kind = AnomalyType.BOTH
-            if row in marks.rules:
-                mark = marks.rules[row]
-                values |= self._by_rules(judged, first + row, mark)
-                missing.extend(names(mark.missing, self._dictionary))
-            elif row in marks.network and details is not None:
-                position = marks.network[row]
-                values |= self._by_network(judged, trace, position, details)
-                if position == last - first:
-                    missing.extend(names(tuple(details.top[position][:1].tolist()), self._dictionary, END_ID))
-            if row in marks.slow and details is not None:
-                values |= self._times(judged, first, first + row, details.mixture[row], marks.slow[row])
-            span = int(judged.events.span[first + row])
-            values["level"] = level(score, self._rules.threshold)
-            spans[span] = SpanVerdict(anomalous=True, type=kind, score=score, **values)  # type: ignore[arg-type]
-        return Explained(spans, tuple(dict.fromkeys(missing)))
-
-    def _strengths(self, judged: Judged, trace: int) -> Floats:
-        """Give the strength of each event of a trace by channel, in the channel's decades `[channels, n]`."""
-        first, last = judged.events.offsets[trace : trace + 2].tolist()
-        rows = slice(first, last)
-        decades, found = self._calibration.decades, judged.evidence
-        strengths = np.zeros((len(CHANNELS), last - first))
+    def _choose(self, judged: Judged, traces: Ints) -> _Chosen:
+        """Gather what speaks against the events of *traces*."""
+        events, found = judged.events, judged.evidence
+        first, last = events.offsets[traces], events.offsets[traces + 1]
+        begin = np.concatenate(([0], np.cumsum(last - first)))
+        rows = np.arange(begin[-1]) + np.repeat(first - begin[:-1], last - first)
+        raw = np.zeros((len(CHANNELS), len(rows)))
         for channel, values in ((LABEL, found.label), (TIME, found.time), (PLACE, found.place)):
-            strengths[channel] = decades(values[rows], channel)
-        ours = found.steps.of(trace, first, last)
-        ours = ours[found.new[ours]]
-        to = np.where(found.steps.event[ours] >= 0, found.steps.event[ours], found.steps.caller[ours])
-        np.maximum.at(strengths[STEP], to[to >= 0] - first, decades(found.step[ours[to >= 0]], STEP))
-        return strengths
+            raw[channel] = values[rows]
+        place = np.full(events.traces, -1)
+        place[traces] = np.arange(len(traces))
+        of_new = place[found.calls.trace_of(found.new)]
+        ours = np.flatnonzero(of_new >= 0)
+        new, of_new = found.calls.steps(found.new[ours]), of_new[ours]
+        to = np.where(new.event >= 0, new.event, new.caller)
+        there = to >= 0
+        at = to[there] - (first - begin[:-1])[of_new[there]]
+        np.maximum.at(raw[STEP], at, found.step[ours][there])
+        return _Chosen(
+            traces,
+            first,
+            last,
+            begin,
+            self._calibration.all_decades(raw),
+            new,
+            of_new,
+            self._calibration.decades(found.step[ours], STEP),
+        )
 
-    def _marks(self, judged: Judged, trace: int, strengths: Floats) -> _Marks:
-        # The strongest always counts: the threshold is on the trace's scale, which was rounded once more.
-        wanted = self._rules.wanted
+    def _marks(self, judged: Judged, chosen: _Chosen) -> list[_Marks]:
+        """Find the rows of each trace that are to blame."""
+        wanted = np.full(len(chosen.traces), self._rules.wanted)
         if self._rules.calibrated:
-            wanted = min(wanted, float(judged.channels[:, trace].max()))
-        by_rules, by_network = self._structural_rows(judged, trace, strengths, wanted)
-        return _Marks(by_rules, by_network, self._slow_rows(judged, trace, strengths, wanted))
+            # The strongest always counts: the threshold is on the trace's scale, which was rounded once more.
+            wanted = np.minimum(wanted, judged.channels[:, chosen.traces].max(axis=0))
+        return [
+            _Marks(rules, network, slow)
+            for (rules, network), slow in zip(
+                self._structural_rows(judged, chosen, wanted), self._slow_rows(judged, chosen, wanted), strict=True
+            )
+        ]
 
     def _structural_rows(
-        self, judged: Judged, trace: int, strengths: Floats, wanted: float
-    ) -> tuple[dict[int, StructuralMark], dict[int, int]]:
-        events, found = judged.events, judged.evidence
-        first, last = events.offsets[trace : trace + 2].tolist()
+        self, judged: Judged, chosen: _Chosen, wanted: Floats
+    ) -> list[tuple[dict[int, StructuralMark], dict[int, int]]]:
         if self._rules.top_k is not None:
-            positions = self._rules.unlikely(judged, trace, trace + 1)
-            # The end of a trace is no span: the last one stands for it, unless it is to blame itself.
-            rows = {min(position, last - first - 1): position for position in np.flatnonzero(positions)[::-1].tolist()}
-            return {}, rows
-        decades = self._calibration.decades
-        ours = found.steps.of(trace, first, last)
-        ours = ours[found.new[ours]]
-        strong = ours[decades(found.step[ours], STEP) >= wanted]
-        if len(strong):
-            columns = (found.steps.caller, found.steps.before, found.steps.event)
-            new = np.stack([np.maximum(column[strong] - first, -1) for column in columns], axis=1).tolist()
-            parent = np.maximum(events.parent[first:last] - first, -1)
-            marks = blame_steps(
-                [(caller, before, came) for caller, before, came in new],
-                judged.known.label[first:last],
-                parent,
-                self._transitions,
-                np.array([is_failure(events.labels[one]) for one in events.label[first:last].tolist()]),
-                self._grammar.usual,
-            )
-            return {mark.row: mark for mark in marks}, {}
-        over = np.flatnonzero(strengths[LABEL] >= wanted)
-        if len(over):
-            return {}, {int(over[0]): int(over[0])}
-        ending = float(decades(found.ending[trace : trace + 1], LABEL)[0])
-        return {}, {last - first - 1: last - first} if ending >= wanted else {}
+            return [({}, self._unlikely_rows(judged, trace)) for trace in chosen.traces.tolist()]
+        strong = np.flatnonzero(chosen.decades >= wanted[chosen.of_new])
+        new: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        columns = (chosen.new.caller, chosen.new.before, chosen.new.event)
+        offset = chosen.first[chosen.of_new[strong]]
+        steps = np.stack([np.maximum(column[strong] - offset, -1) for column in columns], axis=1)
+        for trace, (caller, before, came) in zip(chosen.of_new[strong].tolist(), steps.tolist(), strict=True):
+            new[trace].append((caller, before, came))
+        over = _first_of_each(chosen.strengths[LABEL] >= np.repeat(wanted, np.diff(chosen.begin)), chosen.begin)
+        ending = self._calibration.decades(judged.evidence.ending[chosen.traces], LABEL) >= wanted
+        found: list[tuple[dict[int, StructuralMark], dict[int, int]]] = []
+        for trace, (first, last) in enumerate(zip(chosen.first.tolist(), chosen.last.tolist(), strict=True)):
+            rules: dict[int, StructuralMark] = {}
+            network: dict[int, int] = {}
+            if trace in new:
+                rules = self._by_steps(judged, first, last, new[trace])
+            elif over[trace] >= 0:
+                network = {over[trace]: over[trace]}
+            elif ending[trace]:
+                network = {last - first - 1: last - first}
+            found.append((rules, network))
+        return found
 
-    def _slow_rows(self, judged: Judged, trace: int, strengths: Floats, wanted: float) -> dict[int, int]:
-        """Give the rows with a response-time anomaly, and the channel that says so."""
+    def _unlikely_rows(self, judged: Judged, trace: int) -> dict[int, int]:
         first, last = judged.events.offsets[trace : trace + 2].tolist()
+        positions = self._rules.unlikely(judged, trace, trace + 1)
+        # The end of a trace is no span: the last one stands for it, unless it is to blame itself.
+        return {min(position, last - first - 1): position for position in np.flatnonzero(positions)[::-1].tolist()}
+
+    def _by_steps(
+        self, judged: Judged, first: int, last: int, new: list[tuple[int, int, int]]
+    ) -> dict[int, StructuralMark]:
+        events = judged.events
+        marks = blame_steps(
+            new,
+            judged.known.label[first:last],
+            np.maximum(events.parent[first:last] - first, -1),
+            self._transitions,
+            np.array([_fails(events.labels[one]) for one in events.label[first:last].tolist()]),
+            self._grammar.usual,
+        )
+        return {mark.row: mark for mark in marks}
+
+    def _slow_rows(self, judged: Judged, chosen: _Chosen, wanted: Floats) -> list[dict[int, int]]:
+        """Give the rows of each trace with a response-time anomaly, and the channel that says so."""
         if self._rules.confidence is not None:
-            return dict.fromkeys(np.flatnonzero(self._rules.long(judged, trace, trace + 1)).tolist(), TIME)
-        slow = dict.fromkeys(np.flatnonzero(strengths[TIME] >= wanted).tolist(), TIME)
-        place = judged.evidence.place_of[first:last]
-        tail = judged.evidence.tail[first:last]
-        for one in np.unique(place[strengths[PLACE] >= wanted]).tolist():
-            members = np.flatnonzero(place == one)
-            if not any(row in slow for row in members.tolist()):
-                slow[int(members[np.argmax(tail[members])])] = PLACE
+            return [
+                dict.fromkeys(np.flatnonzero(self._rules.long(judged, trace, trace + 1)).tolist(), TIME)
+                for trace in chosen.traces.tolist()
+            ]
+        lengths = np.diff(chosen.begin)
+        of_row, by_row = np.repeat(np.arange(len(lengths)), lengths), np.repeat(wanted, lengths)
+        slow: list[dict[int, int]] = [{} for _ in lengths]
+        rows = np.flatnonzero(chosen.strengths[TIME] >= by_row)
+        for trace, row in zip(of_row[rows].tolist(), (rows - chosen.begin[of_row[rows]]).tolist(), strict=True):
+            slow[trace][row] = TIME
+        for trace in np.unique(of_row[chosen.strengths[PLACE] >= by_row]).tolist():
+            first, last = int(chosen.first[trace]), int(chosen.last[trace])
+            place, tail = judged.evidence.place_of[first:last], judged.evidence.tail[first:last]
+            strong = chosen.strengths[PLACE, chosen.begin[trace] : chosen.begin[trace + 1]] >= wanted[trace]
+            for one in np.unique(place[strong]).tolist():
+                members = np.flatnonzero(place == one)
+                if not any(row in slow[trace] for row in members.tolist()):
+                    slow[trace][int(members[np.argmax(tail[members])])] = PLACE
         return slow
+
+    def _explained(self, judged: Judged, chosen: _Chosen, blamed: list[_Mark]) -> list[Explained]:
+        """Put what is to be blamed in words."""
+        of_trace = np.array([one.trace for one in blamed], np.int64)
+        at = np.array([one.row for one in blamed], np.int64)
+        structural = np.array([one.structural for one in blamed], np.bool_)
+        slow = np.array([one.row in one.marks.slow for one in blamed], np.bool_)
+        of_calls = judged.channels[[LABEL, STEP]][:, chosen.traces[of_trace]].max(axis=0)
+        of_times = chosen.strengths[[TIME, PLACE]][:, chosen.begin[of_trace] + at].max(axis=0)
+        strongest = np.maximum(np.where(structural, of_calls, 0.0), np.where(slow, of_times, 0.0))
+        scores = np.maximum(self._calibration.trace_tail.strength(strongest), self._rules.threshold)
+        rows = chosen.first[of_trace] + at
+        times = iter(self._of_times(judged, chosen, [one for one in blamed if one.row in one.marks.slow]))
+        spans: list[dict[int, SpanVerdict]] = [{} for _ in chosen.traces]
+        missing: list[list[str]] = [[] for _ in chosen.traces]
+        for one, score, row, span in zip(
+            blamed, scores.tolist(), rows.tolist(), judged.events.span[rows].tolist(), strict=True
+        ):
+            values: dict[str, object] = {}
+            if one.row in one.marks.rules:
+                values |= self._by_rules(judged, row, one.marks.rules[one.row])
+                missing[one.trace] += names(one.marks.rules[one.row].missing, self._dictionary)
+            elif one.row in one.marks.network and one.details is not None:
+                position = one.marks.network[one.row]
+                trace = int(chosen.traces[one.trace])
+                values |= self._by_network(judged, trace, position, one.details)
+                if position == int(chosen.last[one.trace] - chosen.first[one.trace]):
+                    top = tuple(one.details.top[position][:1].tolist())
+                    missing[one.trace] += names(top, self._dictionary, END_ID)
+            if one.row in one.marks.slow:
+                values["expected_ms"], values["upper_ms"] = next(times)
+            values["level"] = level(score, self._rules.threshold)
+            spans[one.trace][span] = SpanVerdict(anomalous=True, type=one.type, score=score, **values)  # type: ignore[arg-type]
+        return [Explained(found, tuple(dict.fromkeys(some))) for found, some in zip(spans, missing, strict=True)]
+
+    def _of_times(self, judged: Judged, chosen: _Chosen, slow: list[_Mark]) -> list[tuple[float, float]]:
+        """Give what was expected of the response times of spans, and the bounds that they crossed, in milliseconds."""
+        if not slow:
+            return []
+        first = chosen.first[[one.trace for one in slow]]
+        predicted = np.stack([one.details.mixture[one.row] for one in slow if one.details is not None])
+        crossed = np.array([one.marks.slow[one.row] == TIME for one in slow], np.bool_)
+        return self._times.bounds(judged, first, first + np.array([one.row for one in slow]), predicted, crossed)
 
     def _by_rules(self, judged: Judged, row: int, mark: StructuralMark) -> dict[str, object]:
         unseen = bool(judged.known.unseen[row]) and not mark.missing
@@ -233,34 +337,15 @@ class Attribution:
             "expected": names(tuple(details.top[position].tolist()), self._dictionary),
         }
 
-    def _times(
-        self, judged: Judged, first: int, row: int, predicted: npt.NDArray[np.float32], channel: int
-    ) -> dict[str, object]:
-        """Give what was expected of the response time of the span in *row*, whose trace begins at *first*, and the bound.
 
-        Both in milliseconds.
-        """
-        events, known, calibration = judged.events, judged.known, self._calibration
-        label = int(known.label[row])
-        center, scale = float(calibration.center[label]), max(float(calibration.scale[label]), SCALE_FLOOR)
-        # Told as of today, so with the drift; worked out as in training, so without it.
-        own, drifted = float(known.own_us[row]), 10.0 ** float(known.shift[row])
-        raw = float(events.self_us[row])
-        covered = float(events.duration_us[row]) - raw
-        here = known.label[row : row + 1]
-        expected = min(float(from_scaled(np.array([mixture.median(predicted)]), here, calibration)[0]), own)
-        long = mixture.exceeded_by(predicted[None], LONG)
-        long_us = from_scaled(long, here, calibration)
-        typical = typical_trace(known.label[first : first + 1], calibration)
+def _first_of_each(holds: npt.NDArray[np.bool_], begin: Ints) -> list[int]:
+    """Give the first place of each part at which it *holds*, counted from where the part begins; -1 = nowhere.
 
-        def strength(own_us: Floats) -> Floats:
-            if self._rules.confidence is not None:
-                surprise = mixture.surprise(predicted, (np.log10(1.0 + own_us) - center) / scale)
-                return np.where(surprise > self._rules.longest_nats, self._rules.wanted, 0.0)
-            return calibration.decades(long_time(own_us, long_us, typical), TIME)
-
-        upper = bound(strength, expected, own, self._rules.wanted) if channel == TIME else expected
-        expected, upper = ((1.0 + one) * drifted - 1.0 for one in (expected, upper))
-        observed_ms = (covered + raw) / 1e3
-        upper_ms = min((covered + upper) / 1e3, observed_ms * _BELOW)
-        return {"expected_ms": min((covered + expected) / 1e3, upper_ms), "upper_ms": upper_ms}
+    Args:
+        holds: `[n]`.
+        begin: of each part, and the end of the last `[parts + 1]`.
+    """
+    where = np.append(np.flatnonzero(holds), len(holds))
+    found = where[np.searchsorted(where, begin[:-1])]
+    first: list[int] = np.where(found < begin[1:], found - begin[:-1], -1).tolist()
+    return first

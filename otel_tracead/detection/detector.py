@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact import folder as artifacts
-from otel_tracead.artifact.calibration import CHANNELS, Calibration
+from otel_tracead.artifact.calibration import Calibration
 from otel_tracead.artifact.folder import Artifact
 from otel_tracead.detection import evidence as collected
 from otel_tracead.detection import paper
@@ -92,6 +92,7 @@ class ModelDetector:
         self._info = info
         self._drift = Drift(calibration.usual)
         self._recent = Recent(calibration.places)
+        self._grammar = collected.rules_of_calls(calibration)
         self._follow(settings)
 
     @property
@@ -108,7 +109,7 @@ class ModelDetector:
     def _follow(self, settings: DetectionSettings) -> None:
         self._settings = settings
         self._rules = Rules(settings, self._calibration)
-        self._attribution = Attribution(self._dictionary, self._calibration, self._scorer, self._rules)
+        self._attribution = Attribution(self._dictionary, self._calibration, self._grammar, self._scorer, self._rules)
         self.threshold = self._rules.threshold
 
     def slower(self) -> npt.NDArray[np.float64]:
@@ -125,10 +126,8 @@ class ModelDetector:
         known = collected.translate(events, self._dictionary, *scales, self._drift)
         ranks = self._rules.top_k is not None
         surprise = self._scorer.surprise(known.label, known.scaled, events.offsets, ranks=ranks)
-        found = collected.gather(events, known, surprise, self._calibration, self._recent)
-        raw = collected.strongest(events, found)
-        decades = [self._calibration.decades(raw[i], i) for i in range(len(CHANNELS))]
-        channels = np.array(decades).reshape(len(CHANNELS), -1)
+        found = collected.gather(events, known, surprise, self._calibration, self._grammar, self._recent)
+        channels = self._calibration.all_decades(collected.strongest(events, found))
         return Judged(
             events=events,
             known=known,
@@ -143,23 +142,22 @@ class ModelDetector:
         """Put what was found in words, one verdict a trace."""
         events, attribution = judged.events, self._attribution
         unknown = judged.foreign > self._settings.unknown_labels
-        found = np.flatnonzero(self._rules.anomalous(judged) & ~unknown)
-        explanations = dict(zip(found.tolist(), attribution.explain(judged, found), strict=True))
-
-        def find(trace: int) -> Finding:
-            explanation = explanations.get(trace)
-            normal = attribution.normal(judged, trace) if every_span else {}
-            if explanation is None:
-                score = min(float(judged.score[trace]), self._rules.below)
-                return Finding(anomalous=False, score=score, spans=normal)
-            return Finding(
+        scores = np.minimum(judged.score, self._rules.below).tolist()
+        found: dict[int, Finding] = {}
+        if every_span:
+            for trace in np.flatnonzero(~unknown).tolist():
+                found[trace] = Finding(anomalous=False, score=scores[trace], spans=attribution.normal(judged, trace))
+        marked = np.flatnonzero(self._rules.anomalous(judged) & ~unknown)
+        for trace, explanation in zip(marked.tolist(), attribution.explain(judged, marked), strict=True):
+            found[trace] = Finding(
                 anomalous=True,
                 score=max(span.score for span in explanation.spans.values()),
-                spans={**normal, **explanation.spans},
+                spans={**(found[trace].spans if every_span else {}), **explanation.spans},
                 missing=explanation.missing if events.orphans[trace] == 0 else (),
             )
-
-        return verdicts(events, unknown=unknown, unseen=judged.known.unseen, threshold=self.threshold, find=find)
+        return verdicts(
+            events, unknown=unknown, unseen=judged.known.unseen, threshold=self.threshold, scores=scores, found=found
+        )
 
 
 def load_detector(

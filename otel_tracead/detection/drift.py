@@ -56,30 +56,40 @@ class Drift:
         self._touched = np.zeros(labels, np.bool_)
         self._minute = -1
         self.shift = np.zeros(labels)
+        self._faster = np.ones(labels)
 
-    def follow(self, events: Events, label: Ints) -> Floats:
-        """Give the shift of each event's label at its time, and remember the events `[m]`.
+    def follow(self, events: Events, label: Ints) -> tuple[Floats, Floats]:
+        """Say how much slower each event's label is at its time, and remember the events.
 
         Args:
             events: of any number of traces.
             label: dictionary index of each event `[m]`.
+
+        Returns:
+            The shift in decades `[m]`, and 10 to minus that `[m]`.
         """
-        log_us = np.log10(1.0 + events.self_us)
-        shift = np.zeros(len(events))
-        for minute, rows in by_minute(events.began[events.trace]):
+        shift, faster = np.empty(len(events)), np.empty(len(events))
+        for minute, rows in by_minute(np.repeat(events.began, np.diff(events.offsets))):
             if minute != self._minute:
                 self._settle()
                 self._minute = minute
-            shift[rows] = self.shift[label[rows]]
-            self._remember(label[rows], log_us[rows], minute)
-        return shift
+            here = label[rows]
+            shift[rows], faster[rows] = self.shift[here], self._faster[here]
+            self._remember(here, rows, events.self_us, minute)
+        return shift, faster
 
     def slower(self) -> Floats:
         """See `FollowsDrift.slower`; may be read while another thread follows."""
         followed = (self._count >= _FEWEST) & (self._minutes >= _MINUTES) & np.isfinite(self._usual)
         return np.asarray(10.0 ** self.shift[followed])
 
-    def _remember(self, label: Ints, log_us: Floats, minute: int) -> None:
+    def _remember(self, label: Ints, row: Ints, self_us: Floats, minute: int) -> None:
+        """Keep the first values of a minute: *label* `[n]` is that of *row* `[n]` of *self_us*."""
+        wanting = (self._taken < _A_MINUTE) | (self._last_minute != minute)
+        wanted = np.flatnonzero(wanting[label])  # few, but for the first batch of a minute
+        if not len(wanted):
+            return
+        label, row = label[wanted], row[wanted]
         order = np.argsort(label, kind="stable")
         ordered = label[order]
         begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
@@ -90,11 +100,11 @@ class Drift:
         self._minutes[fresh] += 1
         self._last_minute[fresh] = minute
         place = np.arange(len(ordered)) - np.repeat(begins, lengths)
-        room = _A_MINUTE - self._taken[names]
-        taken = np.minimum(lengths, np.maximum(room, 0))
+        taken = np.minimum(lengths, _A_MINUTE - self._taken[names])
         kept = (place < np.repeat(taken, lengths)) & np.isfinite(self._usual[ordered])
         rows = ordered[kept]
-        self._values[rows, (self._count[rows] + place[kept]) % _REMEMBERED] = log_us[order[kept]] - self._usual[rows]
+        log_us = np.log10(1.0 + self_us[row[order[kept]]])
+        self._values[rows, (self._count[rows] + place[kept]) % _REMEMBERED] = log_us - self._usual[rows]
         self._count[names] += taken
         self._taken[names] += taken
         self._touched[names] = True
@@ -110,6 +120,7 @@ class Drift:
         at = (QUANTILE * (filled - 1)).astype(np.int64)
         low = np.sort(self._values[rows], axis=1)[np.arange(len(rows)), at]
         self.shift[rows] = np.clip(low, _FASTER, _SLOWER)
+        self._faster[rows] = 10.0 ** -self.shift[rows]
 
 
 def by_minute(began: Ints) -> list[tuple[int, Ints]]:
@@ -120,6 +131,9 @@ def by_minute(began: Ints) -> list[tuple[int, Ints]]:
     """
     if not len(began):
         return []
+    first = int(began.min()) // MINUTE_NS
+    if int(began.max()) // MINUTE_NS == first:
+        return [(first, np.arange(len(began)))]
     minute = began // MINUTE_NS
     order = np.argsort(minute, kind="stable")
     cuts = np.flatnonzero(np.diff(minute[order])) + 1

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
+from otel_tracead.artifact.place_norms import NOWHERE
 from otel_tracead.detection import grammar
 from otel_tracead.detection.drift import Drift
 from otel_tracead.detection.places import Recent, visits
@@ -47,6 +48,7 @@ class Known:
         shift: decades by which the label has drifted since training `[m]`.
         own_us: own work as it would have been in training: less the drift `[m]`.
         scaled: the log of it, on its label's scale `[m]`.
+        trace: of each event `[m]`.
     """
 
     label: Ints
@@ -56,6 +58,7 @@ class Known:
     shift: Floats
     own_us: Floats
     scaled: Floats
+    trace: Ints
 
 
 @dataclass(slots=True)
@@ -65,9 +68,9 @@ class Evidence:
     Attributes:
         label: the network's surprise at each event's label `[m]`.
         ending: the network's surprise at the end of each trace `[traces]`.
-        new: which steps are new `[s]`, of `steps`.
-        step: how strong each step speaks `[s]`; 0 where it is not new.
-        steps: all steps.
+        new: the steps that are new, as indices of those of `calls` `[new]`.
+        step: how strong each of them speaks `[new]`.
+        calls: what the steps are of.
         tail: -log10 of the share of the label's normal times that are as surprising `[m]`.
         time: decades above what was to be expected, weighted by the impact on the trace `[m]`.
         place: how far from usual the event's place is just now `[m]`; 0 where its trace is not slow there.
@@ -76,9 +79,9 @@ class Evidence:
 
     label: Floats
     ending: Floats
-    new: npt.NDArray[np.bool_]
+    new: Ints
     step: Floats
-    steps: grammar.Steps
+    calls: grammar.Calls
     tail: Floats
     time: Floats
     place: Floats
@@ -110,7 +113,7 @@ class Judged:
 
 def scaled_times(own_us: Floats, label: Ints, center: Floats, scale: Floats) -> Floats:
     """Give log10(1 + own work in µs) of each event on its label's scale: 0 is typical, 1 one spread above `[m]`."""
-    return (np.log10(1.0 + own_us) - center[label]) / np.maximum(scale[label], SCALE_FLOOR)
+    return (np.log10(1.0 + own_us) - center[label]) / np.maximum(scale, SCALE_FLOOR)[label]
 
 
 def from_scaled(scaled: Floats, label: Ints, calibration: Calibration) -> Floats:
@@ -136,15 +139,16 @@ def long_time(own_us: Floats, long_us: Floats, typical_us: Floats) -> Floats:
     return np.maximum(decades, 0.0) * weight(np.maximum(own_us - long_us, 0.0), typical_us)
 
 
-def _times(events: Events, known: Known, surprise: Surprise, calibration: Calibration) -> Floats:
-    """Give the evidence of each event's own work; see `long_time` `[m]`."""
+def _times(events: Events, known: Known, long: Floats, calibration: Calibration) -> Floats:
+    """Give the evidence of each event's own work, from the time that it was hardly to exceed; see `long_time` `[m]`."""
     found = np.zeros(len(events))
-    long = surprise.long[np.arange(len(events)) + events.trace]
-    rows = np.flatnonzero(np.isfinite(long) & ~known.unseen)
-    label = known.label[rows]
-    first = known.label[events.offsets[events.trace[rows]]]
-    long_us = from_scaled(long[rows], label, calibration)
-    found[rows] = long_time(known.own_us[rows], long_us, typical_trace(first, calibration))
+    rows = np.flatnonzero(np.isfinite(long))
+    rows = rows[~known.unseen[rows]]
+    if len(rows):
+        label = known.label[rows]
+        first = known.label[events.offsets[known.trace[rows]]]
+        long_us = from_scaled(long[rows], label, calibration)
+        found[rows] = long_time(known.own_us[rows], long_us, typical_trace(first, calibration))
     return found
 
 
@@ -155,71 +159,104 @@ def rules_of_calls(calibration: Calibration) -> grammar.Grammar:
     )
 
 
-def gather(events: Events, known: Known, surprise: Surprise, calibration: Calibration, recent: Recent) -> Evidence:
-    """Collect the evidence of all channels; *recent* is what other traces say, and learns what these say."""
-    m = len(events)
-    at = np.arange(m) + events.trace  # positions hold one more a trace: its end
-    ends = surprise.offsets[1:] - 1
+def gather(
+    events: Events,
+    known: Known,
+    surprise: Surprise,
+    calibration: Calibration,
+    rules: grammar.Grammar,
+    recent: Recent,
+) -> Evidence:
+    """Collect the evidence of all channels.
+
+    Args:
+        events: the traces.
+        known: in the model's terms.
+        surprise: of the network.
+        calibration: of the model.
+        rules: the calibration's rules of calls.
+        recent: what other traces say; learns what these say.
+    """
+    at = np.arange(len(events)) + known.trace  # positions hold one more a trace: its end
+    incomplete = events.orphans > 0
+    label, ending = surprise.label[at], surprise.label[surprise.offsets[1:] - 1]
+    if incomplete.any():
+        label, ending = np.where(incomplete[known.trace], 0.0, label), np.where(incomplete, 0.0, ending)
     # What was never seen has no usual time, and what takes no longer than usual is not slow, however rare it is.
-    expected = 10.0 ** calibration.center[known.label] - 1.0
-    slow = ~known.unseen & (known.own_us > expected)
-    tail = np.where(slow, calibration.time_tails.strength(surprise.time[at], known.label), 0.0)
-    found = grammar.steps(events.parent, events.offsets)
-    new, strength = rules_of_calls(calibration).new_steps(found, known.label)
-    # With spans still missing (late, or lost on the way) nobody can say which calls were made.
-    new &= events.orphans[found.trace] == 0
-    # A label that training never saw is new wherever it comes, also where another rare label did. The first m steps
-    # are those to the events.
-    new[:m] |= known.strange
-    strength[:m][known.strange] = np.log10(2.0 + calibration.counts.sum())
-    label = np.where(events.orphans[events.trace] > 0, 0.0, surprise.label[at])
-    place_of = np.where(known.unseen, -1, calibration.places.of_label[known.label])
+    expected = 10.0**calibration.center - 1.0
+    slow = np.flatnonzero(~known.unseen & (known.own_us > expected[known.label]))
+    tail = np.zeros(len(events))
+    tail[slow] = calibration.time_tails.strength(surprise.time[at[slow]], known.label[slow])
+    calls = grammar.calls(events.parent, events.offsets)
+    new, step = _new_steps(calls, known, rules, incomplete)
+    place_of = calibration.places.of_label[known.label]
+    place_of[known.unseen] = NOWHERE
     seen = visits(events, place_of, tail)
-    strengths = np.append(recent.weigh(events, seen), 0.0)
+    strengths = np.concatenate((recent.weigh(events, seen), [0.0]))
     return Evidence(
         label=label,
-        ending=np.where(events.orphans > 0, 0.0, surprise.label[ends]),
+        ending=ending,
         new=new,
-        step=np.where(new, strength, 0.0),
-        steps=found,
+        step=step,
+        calls=calls,
         tail=tail,
-        time=_times(events, known, surprise, calibration),
+        time=_times(events, known, surprise.long[at], calibration),
         place=strengths[seen.of_event],
         place_of=place_of,
     )
 
 
+def _new_steps(
+    calls: grammar.Calls, known: Known, rules: grammar.Grammar, incomplete: npt.NDArray[np.bool_]
+) -> tuple[Ints, Floats]:
+    """Give the new steps, as indices, and how strong each of them speaks `[new]`."""
+    new, step = rules.new_steps(calls, known.label)
+    if len(new) and incomplete.any():
+        # With spans still missing (late, or lost on the way) nobody can say which calls were made.
+        whole = ~incomplete[calls.trace_of(new)]
+        new, step = new[whole], step[whole]
+    strange = np.flatnonzero(known.strange)
+    if len(strange):
+        # A label that training never saw is new wherever it comes, also where another rare label did. The first steps
+        # are those to the events.
+        others = ~np.isin(new, strange)
+        new = np.concatenate((new[others], strange))
+        step = np.concatenate((step[others], np.full(len(strange), np.log10(2.0 + rules.counts.sum()))))
+    return new, step
+
+
 def strongest(events: Events, evidence: Evidence) -> Floats:
     """Give the strongest evidence of each trace and channel `[channels, traces]`."""
     best = np.zeros((len(CHANNELS), events.traces))
-    starts = events.offsets[:-1]
-    filled = np.diff(events.offsets) > 0
+    starts, ends = events.offsets[:-1], events.offsets[1:]
+    filled = slice(None) if (ends > starts).all() else np.flatnonzero(ends > starts)
     best[LABEL] = evidence.ending
-    for channel, values in ((LABEL, evidence.label), (TIME, evidence.time), (PLACE, evidence.place)):
-        if filled.any():
+    if len(events):
+        for channel, values in ((LABEL, evidence.label), (TIME, evidence.time), (PLACE, evidence.place)):
             top = np.maximum.reduceat(values, starts[filled])
             best[channel, filled] = np.maximum(best[channel, filled], top)
-    np.maximum.at(best[STEP], evidence.steps.trace, evidence.step)
+    if len(evidence.new):
+        np.maximum.at(best[STEP], evidence.calls.trace_of(evidence.new), evidence.step)
     return best
 
 
 def translate(events: Events, dictionary: Dictionary, center: Floats, scale: Floats, drift: Drift) -> Known:
     """Put *events* in terms of a model's dictionary and scales, less the *drift*, which follows them."""
-    labels = events.labels
-    ids = np.array([dictionary.index(label) for label in labels], np.int64)
-    seen = np.array([dictionary.knows(label) for label in labels], np.bool_)
-    ours = np.array([dictionary.knows_stem(label) for label in labels], np.bool_)
-    label = ids[events.label]
-    unseen, foreign = ~seen[events.label], ~ours[events.label]
-    incomplete = events.orphans[events.trace] > 0
-    shift = drift.follow(events, label)
-    own_us = np.maximum((1.0 + events.self_us) * 10.0**-shift - 1.0, 0.0)
+    index, seen, ours = dictionary.look_up(events.labels)
+    trace = events.trace
+    label, unseen, foreign = index[events.label], ~seen[events.label], ~ours[events.label]
+    strange = unseen
+    if unseen.any() and events.orphans.any():
+        strange = np.where(events.orphans[trace] > 0, foreign, unseen)
+    shift, faster = drift.follow(events, label)
+    own_us = np.maximum((1.0 + events.self_us) * faster - 1.0, 0.0)
     return Known(
         label=label,
         unseen=unseen,
         foreign=foreign,
-        strange=np.where(incomplete, foreign, unseen),
+        strange=strange,
         shift=shift,
         own_us=own_us,
         scaled=scaled_times(own_us, label, center, scale),
+        trace=trace,
     )

@@ -223,11 +223,16 @@ def names(indices: tuple[int, ...], dictionary: Dictionary, without: int | None 
     return tuple(dictionary.labels[index] for index in indices if index != without and index < len(dictionary))
 
 
-def bound(strength: Callable[[Floats], Floats], low: float, high: float, wanted: float) -> float:
-    """Find the time between *low* and *high* (µs) from which on `strength(times)` reaches *wanted*; *strength* grows."""
-    if low >= high:
-        return low
+def bound(strength: Callable[[Floats], Floats], low: Floats, high: Floats, wanted: float) -> Floats:
+    """Find the times between *low* and *high* (µs) from which on `strength(times)` reaches *wanted*; *low* where it is above *high* `[n]`.
+
+    Args:
+        strength: says how strong times `[n, points]` are; it grows along the points.
+        low: where to begin to look `[n]`.
+        high: where to stop `[n]`.
+        wanted: to be reached.
+    """
+    high = np.maximum(low, high)
     # Times spread over decades.
-    ends = np.log10((1.0 + low, 1.0 + high)).tolist()
-    found = 10.0 ** first(lambda log: strength(10.0**log - 1.0) >= wanted, *ends) - 1.0
-    return float(min(found, high))
+    found = first(lambda log: strength(10.0**log - 1.0) >= wanted, np.log10(1.0 + low), np.log10(1.0 + high))
+    return np.where(low < high, np.minimum(10.0**found - 1.0, high), low)

@@ -7,7 +7,7 @@ what was seen in one trace only is what the next trace may bring).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -21,11 +21,12 @@ ORDERS: Final = (1, 2, 3, 4, 6, 8, 12)
 _SALT: Final = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER: Final = np.uint64(0xBF58476D1CE4E5B9)
 _SHIFT: Final = np.uint64(29)
+_REMEMBERED: Final = 1 << 14  # runs of calls; a later one takes the place of another
 
 
 @dataclass(slots=True)
 class Steps:
-    """All steps of many traces: one for each event, one for the end of each event's calls, one for each trace's end.
+    """Steps of many traces; all of them are one for each event, one for the end of each event's calls, one for each trace's end.
 
     Attributes:
         caller: row of the calling event, -1 = the trace itself `[s]`.
@@ -41,36 +42,75 @@ class Steps:
     trace: Ints
     links: Ints
 
-    def of(self, trace: int, first: int, last: int) -> Ints:
-        """Give the indices of the steps of one trace, whose events are the rows from *first* to before *last*."""
-        m = len(self.links)
-        rows = np.arange(first, last)
-        return np.concatenate((rows, m + rows, [2 * m + trace]))
 
-    def chosen(self, index: Ints) -> "Steps":
-        """Give some of the steps."""
-        return Steps(self.caller[index], self.before[index], self.event[index], self.trace[index], self.links)
+@dataclass(slots=True)
+class Calls:
+    """Who calls whom in which order: what the steps of many traces are read from, without writing all of them down.
+
+    Callers are numbered: the events by their rows, and behind them the traces themselves.
+
+    Attributes:
+        trace: of each event `[m]`.
+        parent: row of each event's parent, -1 = none `[m]`.
+        caller: who calls each event `[m]`.
+        order: rows, caller by caller, the calls of each in their order `[m]`.
+        first: where in `order` the calls of each caller that makes any begin `[callers that call]`.
+        before: row of the call before each event, then of the last call of each caller; -1 = none `[m + callers]`.
+    """
+
+    trace: Ints
+    parent: Ints
+    caller: Ints
+    order: Ints
+    first: Ints
+    before: Ints
+
+    def __len__(self) -> int:
+        """Count the steps."""
+        return len(self.before)
+
+    @property
+    def callers(self) -> int:
+        """Count the events and traces."""
+        return len(self.before) - len(self.parent)
+
+    def trace_of(self, index: Ints) -> Ints:
+        """Give the trace of each step of *index* `[s]`."""
+        m = len(self.parent)
+        event = np.minimum(np.where(index < m, index, index - m), m)
+        return np.where(event < m, np.append(self.trace, -1)[event], index - 2 * m)
+
+    def steps(self, index: Ints) -> Steps:
+        """Write the steps of *index* down."""
+        m = len(self.parent)
+        came = index < m
+        event = np.where(came, index, -1)
+        caller = np.where(came, np.append(self.parent, -1)[event], np.where(index < 2 * m, index - m, -1))
+        return Steps(caller, self.before[index], event, self.trace_of(index), self.before[:m])
+
+
+def calls(parent: Ints, offsets: Ints) -> Calls:
+    """Lay out the calls of traces from each event's parent row `[m]` and the first row of each trace."""
+    m = len(parent)
+    traces = len(offsets) - 1
+    trace = np.repeat(np.arange(traces), offsets[1:] - offsets[:-1])
+    caller = np.where(parent >= 0, parent, trace + m)
+    order = np.argsort(caller, kind="stable")
+    ordered = caller[order]
+    change = np.empty(m, np.bool_)
+    change[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=change[1:])
+    first = np.flatnonzero(change)
+    before = np.full(2 * m + traces, -1, np.int64)
+    before[order[1:]] = np.where(change[1:], -1, order[:-1])
+    before[m + ordered] = order  # the last one of each caller stays
+    return Calls(trace, parent, caller, order, first, before)
 
 
 def steps(parent: Ints, offsets: Ints) -> Steps:
-    """Lay out the steps of traces from each event's parent row `[m]` and the first row of each trace."""
-    m = len(parent)
-    traces = len(offsets) - 1
-    trace = np.repeat(np.arange(traces), np.diff(offsets))
-    under = np.where(parent >= 0, parent, m + trace)
-    order = np.argsort(under, kind="stable")
-    same = under[order][1:] == under[order][:-1]
-    before = np.full(m, -1, np.int64)
-    before[order[1:][same]] = order[:-1][same]
-    last = np.full(m + traces, -1, np.int64)
-    last[under[order]] = order
-    return Steps(
-        caller=np.concatenate((parent, np.arange(m), np.full(traces, -1))),
-        before=np.concatenate((before, last)),
-        event=np.concatenate((np.arange(m), np.full(m + traces, -1))),
-        trace=np.concatenate((trace, trace, np.arange(traces))),
-        links=before,
-    )
+    """Give all steps of traces from each event's parent row `[m]` and the first row of each trace."""
+    found = calls(parent, offsets)
+    return found.steps(np.arange(len(found)))
 
 
 def _mix(state: Hashes, value: Ints) -> Hashes:
@@ -99,7 +139,7 @@ def _hash(found: Steps, label: Ints, order: Ints | int) -> tuple[Hashes, Hashes]
 
 @dataclass(slots=True)
 class Grammar:
-    """What training showed.
+    """What training showed. Not thread-safe: it remembers runs of calls that it found nothing new in.
 
     Attributes:
         order: how many calls before count, for each caller's label `[dictionary]`; the last one is the trace itself.
@@ -114,37 +154,82 @@ class Grammar:
     contexts: Hashes
     counts: Ints
     transitions: Ints
+    _usual: Hashes = field(init=False, repr=False, compare=False)
 
-    def new_steps(self, found: Steps, label: Ints) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-        """Say which steps training never showed `[s]`, and how strong that is: log10 of how often the context came."""
-        order = self.order[np.where(found.caller >= 0, label[found.caller], -1)]
-        step, _ = _hash(found, label, order)
-        new = ~_member(self.seen, step)
-        strength = np.zeros(len(step))
-        if new.any():
-            chosen = np.flatnonzero(new)
-            _, context = _hash(found.chosen(chosen), label, 1)
-            strength[chosen] = np.log10(2.0 + _count(self.contexts, self.counts, context))
-        return new, strength
+    def __post_init__(self) -> None:
+        """Begin with no memory."""
+        self._usual = np.zeros(_REMEMBERED, np.uint64)
 
-    def usual(self, caller: int, calls: Sequence[Sequence[int]]) -> npt.NDArray[np.bool_]:
-        """Say of each of some sequences of *calls* whether *caller* could make them without a new step `[n]`.
+    def new_steps(self, found: Calls, label: Ints) -> tuple[Ints, npt.NDArray[np.float64]]:
+        """Find the steps that training never showed.
+
+        Most callers make calls that some caller of that name made before: these are recognised at once, without a look
+        at each step.
+
+        Args:
+            found: the calls.
+            label: dictionary index of each event `[m]`.
+
+        Returns:
+            Their indices in order `[new]`, and how strong each is: log10 of how often its context came `[new]`.
+        """
+        runs = _runs(found, label)
+        slot = (runs & np.uint64(_REMEMBERED - 1)).astype(np.int64)
+        usual = self._usual[slot] == runs
+        callers = np.flatnonzero(~usual)
+        if not len(callers):
+            return callers, np.zeros(0)
+        asked = np.concatenate((np.flatnonzero(~usual[found.caller]), len(label) + callers))
+        rows = found.steps(asked)
+        order = self.order[np.where(rows.caller >= 0, label[rows.caller], -1)] if len(label) else self.order[-1]
+        step, _ = _hash(rows, label, order)
+        new = np.flatnonzero(~_member(self.seen, step))
+        usual[callers] = True
+        usual[_callers(found, asked[new])] = False
+        learned = callers[usual[callers]]
+        self._usual[slot[learned]] = runs[learned]
+        _, context = _hash(found.steps(asked[new]), label, 1)
+        return asked[new], np.log10(2.0 + _count(self.contexts, self.counts, context))
+
+    def usual(self, caller: int, sequences: Sequence[Sequence[int]]) -> npt.NDArray[np.bool_]:
+        """Say of each of some *sequences* of calls whether *caller* could make them without a new step `[n]`.
 
         Args:
             caller: its label; -3 = the trace itself.
-            calls: labels of the calls, in their order `[n][calls]`.
+            sequences: labels of the calls, in their order `[n][calls]`.
         """
         head = [] if caller == NO_CALLER else [caller]
-        label = np.array([one for sequence in calls for one in (*head, *sequence)], np.int64)
-        lengths = np.array([len(head) + len(sequence) for sequence in calls], np.int64)
+        label = np.array([one for sequence in sequences for one in (*head, *sequence)], np.int64)
+        lengths = np.array([len(head) + len(sequence) for sequence in sequences], np.int64)
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         first = np.repeat(offsets[:-1], lengths)
         rows = np.arange(len(label))
         parent = np.where((rows > first) & bool(head), first, -1)
-        found = steps(parent, offsets)
+        found = calls(parent, offsets)
         new, _ = self.new_steps(found, label)
-        theirs = found.caller == np.append(offsets[:-1], 0)[found.trace] if head else found.caller < 0
-        return np.asarray(np.bincount(found.trace[new & theirs], minlength=len(calls)) == 0)
+        made = found.steps(new)
+        theirs = made.caller == np.append(offsets[:-1], 0)[made.trace] if head else made.caller < 0
+        return np.asarray(np.bincount(made.trace[theirs], minlength=len(sequences)) == 0)
+
+
+def _runs(found: Calls, label: Ints) -> Hashes:
+    """Hash the calls of each caller with the caller's label; a caller without calls has a run, too `[callers]`."""
+    lengths = np.diff(found.first, append=len(found.order))
+    place = np.arange(len(found.order)) - np.repeat(found.first, lengths)
+    runs = np.zeros(found.callers, np.uint64)
+    with np.errstate(over="ignore"):
+        parts = _mix(place.astype(np.uint64) * _SALT, label[found.order])
+    if len(found.first):
+        runs[found.caller[found.order[found.first]]] = np.add.reduceat(parts, found.first)
+    names = np.full(found.callers, NO_CALLER)
+    names[: len(label)] = label
+    return _mix(runs, names)
+
+
+def _callers(found: Calls, index: Ints) -> Ints:
+    """Give the number of the caller of each step of *index* `[s]`."""
+    m = len(found.parent)
+    return np.where(index < m, np.append(found.caller, 0)[np.minimum(index, m)], index - m)
 
 
 def _member(ordered: Hashes, wanted: Hashes) -> npt.NDArray[np.bool_]:

@@ -15,21 +15,21 @@ _HALVINGS: Final = 14
 
 
 def surprise(mixture: Mixture, scaled: Floats) -> Floats:
-    """Give -ln of the predicted probability of a time at least as long `[n]`, as the network's own output has it.
+    """Give -ln of the predicted probability of a time at least as long, as the network's own output has it `[..., n]`.
 
     Args:
-        mixture: log weights, means and log scales of one prediction, in a row.
-        scaled: times `[n]`.
+        mixture: log weights, means and log scales of each prediction `[..., 3 * components]`.
+        scaled: times `[..., n]`.
     """
-    weight, mean, log_scale = mixture.astype(np.float64).reshape(3, -1)
-    beyond = weight - np.logaddexp(0.0, (scaled[:, None] - mean) * np.exp(-log_scale))
-    return np.asarray(-np.logaddexp.reduce(beyond, axis=1))
+    weight, mean, log_scale = (part[..., None, :] for part in np.split(mixture.astype(np.float64), 3, axis=-1))
+    beyond = weight - np.logaddexp(0.0, (scaled[..., None] - mean) * np.exp(-log_scale))
+    return np.asarray(-np.logaddexp.reduce(beyond, axis=-1))
 
 
-def median(mixture: Mixture) -> float:
-    """Give the median of one prediction."""
-    means = mixture[len(mixture) // 3 : 2 * len(mixture) // 3]
-    low, high = float(means.min()) - 1.0, float(means.max()) + 1.0
+def median(mixture: Mixture) -> Floats:
+    """Give the median of each prediction `[...]`."""
+    means = np.split(mixture.astype(np.float64), 3, axis=-1)[1]
+    low, high = means.min(axis=-1) - 1.0, means.max(axis=-1) + 1.0
     return first(lambda scaled: surprise(mixture, scaled) >= np.log(2.0), low, high)
 
 
@@ -52,12 +52,18 @@ def exceeded_by(mixtures: Mixture, share: float) -> Floats:
     return np.asarray(high)
 
 
-def first(holds: Callable[[Floats], npt.NDArray[np.bool_]], low: float, high: float) -> float:
-    """Find from where on between *low* and *high* it holds; *high* where it never does."""
+def first(holds: Callable[[Floats], npt.NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:
+    """Find from where on between *low* and *high* `[...]` it holds; *high* where it never does.
+
+    Args:
+        holds: says of points `[..., points]` where it holds.
+        low: where to begin to look.
+        high: where to stop.
+    """
     for _ in range(_ROUNDS):
-        grid = np.linspace(low, high, _GRID)
-        at = int(np.argmax(np.append(holds(grid), True)))
-        if at in (0, _GRID):
-            return float(grid[min(at, _GRID - 1)])
-        low, high = float(grid[at - 1]), float(grid[at])
+        grid = np.linspace(low, high, _GRID, axis=-1)
+        held = holds(grid)
+        at = np.where(held.any(axis=-1), held.argmax(axis=-1), _GRID)[..., None]
+        low = np.take_along_axis(grid, np.clip(at - (at < _GRID), 0, _GRID - 1), axis=-1)[..., 0]
+        high = np.take_along_axis(grid, np.minimum(at, _GRID - 1), axis=-1)[..., 0]
     return high

@@ -132,17 +132,25 @@ class PaperDetector:
     def verdicts(self, judged: PaperJudged, *, every_span: bool = False) -> list[TraceVerdict]:
         """Put what was found in words, one verdict a trace."""
         unknown = share_by_trace(judged.events, judged.known.foreign) > self._settings.unknown_labels
+        told = np.ones(len(unknown), np.bool_) if every_span else (judged.unlikely | judged.long).any(axis=1)
+        found = {trace: self._finding(judged, trace, every_span) for trace in np.flatnonzero(told & ~unknown).tolist()}
+        return verdicts(
+            judged.events,
+            unknown=unknown,
+            unseen=judged.known.unseen,
+            threshold=self.threshold,
+            scores=judged.score.tolist(),
+            found=found,
+        )
 
-        def find(trace: int) -> Finding:
-            marked = self._marked(judged, trace)
-            return Finding(
-                anomalous=bool(marked),
-                score=max((span.score for span in marked.values()), default=float(judged.score[trace])),
-                spans={**self._normal(judged, trace), **marked} if every_span else marked,
-                missing=self._missing(judged, trace),
-            )
-
-        return verdicts(judged.events, unknown=unknown, unseen=judged.known.unseen, threshold=self.threshold, find=find)
+    def _finding(self, judged: PaperJudged, trace: int, every_span: bool) -> Finding:
+        marked = self._marked(judged, trace)
+        return Finding(
+            anomalous=bool(marked),
+            score=max((span.score for span in marked.values()), default=float(judged.score[trace])),
+            spans={**self._normal(judged, trace), **marked} if every_span else marked,
+            missing=self._missing(judged, trace),
+        )
 
     def _normal(self, judged: PaperJudged, trace: int) -> dict[int, SpanVerdict]:
         """Give every span of a trace a verdict as if it were normal; those that are not judged score 0."""

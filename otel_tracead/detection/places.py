@@ -29,6 +29,7 @@ _REACH: Final = 2  # buckets before and after that count, as far as they are kno
 _BUCKETS: Final = 16
 _FEWEST: Final = 2  # other traces
 _STRONGEST: Final = 50.0
+_ROOM, _ROOM_AT_LEAST = 16, 4096  # numbers a key that counting them all may take
 _HISTORY: Final = 30
 _FEWEST_MINUTES: Final = 4
 _FEWEST_IN_MINUTE: Final = 3
@@ -62,13 +63,30 @@ def visits(events: Events, place: Ints, tail: Floats) -> Visits:
     """
     rows = np.flatnonzero(place >= 0)
     wide = int(place.max(initial=0)) + 1
-    pairs, visit = np.unique(events.trace[rows] * wide + place[rows], return_inverse=True)
-    count = np.bincount(visit)
-    total = np.bincount(visit, weights=np.minimum(tail[rows] * np.log(10.0), _MOST_EVENT))
-    nats = np.minimum(-np.log(np.maximum(gammaincc(count, total), 1e-300)), MOST)
+    pairs, visit, count = _distinct(
+        np.repeat(np.arange(events.traces) * wide, np.diff(events.offsets))[rows] + place[rows]
+    )
+    total = np.bincount(visit, weights=np.minimum(tail[rows] * np.log(10.0), _MOST_EVENT), minlength=len(pairs))
+    nats = np.minimum(total, MOST)  # of one event; of several:
+    several = np.flatnonzero((count > 1) & (total > 0))
+    share = gammaincc(count[several], total[several])
+    nats[several] = np.minimum(-np.log(np.maximum(share, 1e-300)), MOST)
     of_event = np.full(len(events), -1, np.int64)
     of_event[rows] = visit
-    return Visits(pairs // wide, pairs % wide, np.asarray(nats), of_event)
+    return Visits(pairs // wide, pairs % wide, nats, of_event)
+
+
+def _distinct(keys: Ints) -> tuple[Ints, Ints, Ints]:
+    """Give the distinct *keys* `[n]` from 0 on in their order, where each of the keys stands among them, and their counts."""
+    high = int(keys.max(initial=-1)) + 1
+    if high > _ROOM * len(keys) + _ROOM_AT_LEAST:
+        distinct, place, count = np.unique(keys, return_inverse=True, return_counts=True)
+        return distinct, place, count
+    counts = np.bincount(keys, minlength=high)  # a tenth of the time of sorting
+    distinct = np.flatnonzero(counts)
+    place = np.empty(high, np.int64)
+    place[distinct] = np.arange(len(distinct))
+    return distinct, place[keys], counts[distinct]
 
 
 class Recent:
@@ -98,17 +116,16 @@ class Recent:
         """
         strength = np.zeros(len(seen.trace))
         began = events.began[seen.trace]
-        bucket = began // _BUCKET_NS
         for minute, rows in by_minute(began):
             if minute != self._minute:
                 self._settle()
                 self._minute = minute
-            for one in np.unique(bucket[rows]).tolist():
-                own = rows[bucket[rows] == one]
-                self._add(one, seen.place[own], seen.nats[own])
-            for one in np.unique(bucket[rows]).tolist():
-                own = rows[bucket[rows] == one]
-                strength[own] = self._strength(one, seen.place[own], seen.nats[own])
+            parts = [(one, rows[own]) for one, own in _by_bucket(began[rows])]
+            for bucket, own in parts:
+                self._add(bucket, seen.place[own], seen.nats[own])
+            for bucket, own in parts:
+                slow = own[seen.nats[own] >= _OWN]
+                strength[slow] = self._strength(bucket, seen.place[slow], seen.nats[slow])
         return strength
 
     def _add(self, bucket: int, place: Ints, nats: Floats) -> None:
@@ -127,14 +144,13 @@ class Recent:
 
     def _strength(self, bucket: int, place: Ints, nats: Floats) -> Floats:
         near = [self._buckets[one] for one in range(bucket - _REACH, bucket + _REACH + 1) if one in self._buckets]
-        others = np.sum([count for count, _ in near], axis=0)[place] - 1
-        total = np.sum([total for _, total in near], axis=0)[place] - nats
+        others = sum(count[place] for count, _ in near) - 1
+        total = sum(total[place] for _, total in near) - nats
         usual = self._baseline[place]
         n = np.maximum(others, 1)
         variance = np.maximum(usual, 0.5) ** 2 / n + self._norms.spread[place] ** 2 + self._uncertain[place]
         far = (total / n - usual) / np.sqrt(variance)
-        counts = (others >= _FEWEST) & (nats >= _OWN)
-        return np.where(counts, np.clip(far, 0.0, _STRONGEST), 0.0)
+        return np.where(others >= _FEWEST, np.minimum(np.maximum(far, 0.0), _STRONGEST), 0.0)
 
     def _settle(self) -> None:
         """Bring what is usual up to date: once a minute is over."""
@@ -151,3 +167,12 @@ class Recent:
             self._uncertain[rows] = self._norms.day[rows] ** 2 / (1.0 + known)
         self._count[:] = 0
         self._total[:] = 0.0
+
+
+def _by_bucket(began: Ints) -> list[tuple[int, Ints]]:
+    """Give the places of each bucket of time in *began* `[n]`, the earliest bucket first; they lie in one minute or few."""
+    bucket = began // _BUCKET_NS
+    first, last = int(bucket.min()), int(bucket.max())
+    if first == last:
+        return [(first, np.arange(len(bucket)))]
+    return [(one, np.flatnonzero(bucket == one)) for one in np.unique(bucket).tolist()]

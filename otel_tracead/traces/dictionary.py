@@ -7,12 +7,21 @@ training saw too rarely to learn one by one, and of labels that it never saw.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from otel_tracead.traces.labels import stem
 
 END: Final = "!0"
 RARE: Final = "!rare"
 END_ID: Final = 0
 RARE_ID: Final = 1
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_KNOWN, _KNOWN_STEM = 1, 2
+_MOST_CODES: Final = 50_000  # labels come from outside
 
 
 class Dictionary:
@@ -36,6 +45,7 @@ class Dictionary:
         # A span that happens to be named like one of the first two is none of them.
         self._ids = {label: index for index, label in enumerate(self.labels) if index > RARE_ID}
         self._stems = {stem(label) for label in (*self._ids, *self.rare)}
+        self._codes: dict[str, int] = {}
 
     def __len__(self) -> int:
         """Count the indices, `!0` and `!rare` included."""
@@ -44,6 +54,20 @@ class Dictionary:
     def index(self, label: str) -> int:
         """Give the index of *label*; `RARE_ID` for one that has none."""
         return self._ids.get(label, RARE_ID)
+
+    def look_up(self, labels: Sequence[str]) -> tuple[Ints, Bools, Bools]:
+        """Give `index`, `knows` and `knows_stem` of each of *labels* `[n]`; those met before cost no string work."""
+        if len(self._codes) > _MOST_CODES:
+            self._codes.clear()
+        try:
+            codes = np.array([self._codes[label] for label in labels], np.int64)
+        except KeyError:
+            self._codes |= {one: self._code(one) for one in labels}
+            codes = np.array([self._codes[label] for label in labels], np.int64)
+        return codes >> 2, (codes & _KNOWN) > 0, (codes & _KNOWN_STEM) > 0
+
+    def _code(self, label: str) -> int:
+        return self.index(label) << 2 | _KNOWN * self.knows(label) | _KNOWN_STEM * self.knows_stem(label)
 
     def knows(self, label: str) -> bool:
         """Say whether training saw exactly this label."""

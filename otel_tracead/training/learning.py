@@ -175,7 +175,7 @@ def learn(
     found = np.zeros((len(CHANNELS), events.traces))
     for number, one in enumerate(tried):
         recent = Recent(held_out.norms([*measured[:number], *measured[number + 1 :]], of_label))
-        gathered = evidence.gather(one.events, one.known, one.surprise, draft, recent)
+        gathered = evidence.gather(one.events, one.known, one.surprise, draft, rules, recent)
         found[:, blocks[number]] = evidence.strongest(one.events, gathered)[:, -len(blocks[number]) :]
     found[evidence.STEP] = np.maximum(alone, _lone_labels(events, rules))
     draft.channel_tails = _channel_tails(found)

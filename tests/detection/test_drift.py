@@ -16,7 +16,7 @@ def stream(drift: Drift, factors: list[float], a_minute: int = 20, seed: int = 0
     for minute, factor in enumerate(factors):
         own = factor * USUAL_US * 10.0 ** random.normal(0.0, 0.1, a_minute)
         events = one_event_traces(own, np.full(a_minute, minute * MINUTE_NS))
-        shifts.append(drift.follow(events, np.zeros(a_minute, np.int64))[0])
+        shifts.append(drift.follow(events, np.zeros(a_minute, np.int64))[0][0])
     return np.array(shifts)
 
 
@@ -58,8 +58,9 @@ def test_a_label_without_a_usual_time_is_left_alone():
 def test_any_times_do(starts):
     own = np.linspace(0.0, 1e12, len(starts))
     events = one_event_traces(own, np.array(starts, np.int64))
-    shift = Drift(np.array([2.0])).follow(events, np.zeros(len(starts), np.int64))
+    shift, faster = Drift(np.array([2.0])).follow(events, np.zeros(len(starts), np.int64))
     assert np.isfinite(shift).all()
+    assert faster.tolist() == (10.0**-shift).tolist()
 
 
 @given(st.lists(st.integers(0, 2**62), max_size=500))

@@ -64,9 +64,9 @@ def model():
 def blamed(model, written: str):
     rules, transitions = model
     label, parent = columns(written)
-    found = grammar.steps(parent, np.array([0, len(label)]))
-    new, _ = rules.new_steps(found, label)
-    chosen = [(int(found.caller[i]), int(found.before[i]), int(found.event[i])) for i in np.flatnonzero(new)]
+    calls = grammar.calls(parent, np.array([0, len(label)]))
+    new = calls.steps(rules.new_steps(calls, label)[0])
+    chosen = list(zip(new.caller.tolist(), new.before.tolist(), new.event.tolist(), strict=True))
     marks = blame_steps(chosen, label, parent, transitions, np.zeros(len(label), np.bool_), rules.usual)
     return [(mark.row, "".join(names(mark.missing, DICTIONARY))) for mark in marks], marks
 
@@ -127,11 +127,10 @@ def test_names_leave_out_what_the_dictionary_does_not_have():
 
 
 def test_bound_is_where_strength_reaches_what_is_wanted():
-    assert bound(lambda x: x, 0.0, 1000.0, 123.4) == pytest.approx(123.4, rel=1e-4)
-    assert bound(lambda x: x, 200.0, 1000.0, 123.4) == pytest.approx(200.0)
-    assert bound(lambda x: 0 * x, 0.0, 1000.0, 1.0) == pytest.approx(1000.0)
-    assert bound(lambda x: x, 5.0, 5.0, 1.0) == 5.0
-    assert bound(np.floor, 0.0, 10.0, 7.0) == pytest.approx(7.0, rel=1e-4)
+    low, high = np.array([0.0, 200.0, 5.0, 9.0, 0.0]), np.array([1000.0, 1000.0, 5.0, 8.0, 100.0])
+    assert bound(lambda x: x, low, high, 123.4) == pytest.approx([123.4, 200.0, 5.0, 9.0, 100.0], rel=1e-4)
+    assert bound(lambda x: 0 * x, low, high, 1.0) == pytest.approx([1000.0, 1000.0, 5.0, 9.0, 100.0])
+    assert bound(np.floor, np.zeros(1), np.array([10.0]), 7.0) == pytest.approx(7.0, rel=1e-4)
 
 
 def test_median_and_surprise_of_a_mixture():
@@ -157,8 +156,8 @@ def test_a_failure_is_blamed_on_the_last_failed_call_below(model) -> None:
     rules, transitions = model
     label, parent = columns("R(A X(C X(D)) E)")  # both X failed: an unknown label stands for the new status
     failed = label == DICTIONARY.index("X")
-    found = grammar.steps(parent, np.array([0, len(label)]))
-    new, _ = rules.new_steps(found, label)
-    chosen = [(int(found.caller[i]), int(found.before[i]), int(found.event[i])) for i in np.flatnonzero(new)]
+    calls = grammar.calls(parent, np.array([0, len(label)]))
+    new = calls.steps(rules.new_steps(calls, label)[0])
+    chosen = list(zip(new.caller.tolist(), new.before.tolist(), new.event.tolist(), strict=True))
     marks = blame_steps(chosen, label, parent, transitions, failed, rules.usual)
     assert [mark.row for mark in marks] == [4]

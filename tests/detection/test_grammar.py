@@ -1,12 +1,14 @@
 """The grammar of calls against sets of tuples."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_tracead.detection import grammar
-from otel_tracead.detection.grammar import Grammar, learn, steps
+from otel_tracead.detection.grammar import Grammar, calls, learn, steps
 
 LABELS = 5
 
@@ -60,12 +62,15 @@ def test_new_steps_are_those_in_no_set(training, fresh, order):
     )
     for trace in fresh:
         label, parent, offsets = columns([trace])
-        new, strength = rules.new_steps(steps(parent, offsets), label)
+        found = calls(parent, offsets)
+        new, strength = rules.new_steps(found, label)
         wanted = [step for step in plain_steps(trace, fixed) if step not in seen]
-        assert new.sum() == len(wanted)
+        assert len(np.unique(new)) == len(wanted)
         wanted_strength = sorted(np.log10(2.0 + contexts.count((name, before[:1]))) for name, before, _ in wanted)
-        np.testing.assert_allclose(np.sort(strength[new]), wanted_strength)
-        assert (strength[~new] == 0).all()
+        np.testing.assert_allclose(np.sort(strength), wanted_strength)
+        again, same = rules.new_steps(found, label)  # from memory, as far as nothing was new
+        assert again.tolist() == new.tolist()
+        assert same.tolist() == strength.tolist()
 
 
 @given(traffic)
@@ -85,8 +90,8 @@ def test_strength_had_a_trace_been_left_out(training):
 def test_training_traffic_is_not_new_and_transitions_are_counts(training):
     label, parent, offsets = columns(training)
     learned, _ = learn(label, parent, offsets, labels=LABELS, budget=0.01)
-    new, _ = learned.new_steps(steps(parent, offsets), label)
-    assert not new.any()
+    new, _ = learned.new_steps(calls(parent, offsets), label)
+    assert not len(new)
     one = dict.fromkeys(range(-3, LABELS), 1)
     everything = [step for trace in training for step in plain_steps(trace, one)]
     counts = {(caller, before, came): count for caller, before, came, count in learned.transitions.tolist()}
@@ -97,12 +102,18 @@ def test_training_traffic_is_not_new_and_transitions_are_counts(training):
 
 
 @given(traffic)
-def test_the_steps_of_one_trace_are_found_without_a_search(training):
+def test_all_steps_are_those_of_each_trace_alone(training):
     _, parent, offsets = columns(training)
     found = steps(parent, offsets)
-    for trace in range(len(training)):
-        ours = found.of(trace, int(offsets[trace]), int(offsets[trace + 1]))
-        assert sorted(ours.tolist()) == np.flatnonzero(found.trace == trace).tolist()
+    for trace, (first, last) in enumerate(pairwise(offsets.tolist())):
+        alone = steps(parent[first:last] - np.where(parent[first:last] >= 0, first, 0), np.array([0, last - first]))
+        ours = found.trace == trace
+        for all_of_them, own in (
+            (found.caller, alone.caller),
+            (found.before, alone.before),
+            (found.event, alone.event),
+        ):
+            assert np.where(own >= 0, own + first, -1).tolist() == all_of_them[ours].tolist()
 
 
 def test_it_looks_as_far_back_as_normal_traffic_allows():
@@ -118,8 +129,8 @@ def test_it_looks_as_far_back_as_normal_traffic_allows():
     assert chosen[-3] < 4
     assert (strength > 0).mean() < 0.1
     label, parent, offsets = columns([[(1, 0), (2, 1), (3, 2), (2, 3), (3, 4), (2, 5), (4, 6)]])
-    new, _ = learned.new_steps(steps(parent, offsets), label)
-    assert new[4]  # each pair is known, the longer run is not
+    new, _ = learned.new_steps(calls(parent, offsets), label)
+    assert 4 in new.tolist()  # each pair is known, the longer run is not
 
 
 def test_nothing_was_learned():
@@ -127,8 +138,9 @@ def test_nothing_was_learned():
     hashes = np.zeros(0, np.uint64)
     rules = Grammar(np.ones(LABELS + 1, np.int64), hashes, hashes, nothing, np.zeros((0, 4), np.int64))
     label, parent, offsets = columns([[(1, 0), (2, 1)]])
-    new, strength = rules.new_steps(steps(parent, offsets), label)
-    assert new.all()
+    found = calls(parent, offsets)
+    new, strength = rules.new_steps(found, label)
+    assert len(new) == len(found)
     np.testing.assert_allclose(strength, np.log10(2.0))
-    new, strength = rules.new_steps(steps(nothing, np.zeros(1, np.int64)), nothing)
+    new, strength = rules.new_steps(calls(nothing, np.zeros(1, np.int64)), nothing)
     assert len(new) == len(strength) == 0
