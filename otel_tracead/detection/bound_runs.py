@@ -1,5 +1,6 @@
 """Runs of a network whose inputs and outputs are bound to memory that the device sees: two at a time, of few shapes."""
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Final
@@ -54,10 +55,13 @@ class BoundRuns:
         self._layouts: dict[tuple[object, ...], _Layout] = {}
 
     def __del__(self) -> None:
-        # In this order: the session may still use the stream and the memory.
         self._free.clear()
-        self._session = None
-        self._device.close()
+        if self._device.works():
+            self._session = None  # before its stream and its memory
+            self._device.close()
+        else:
+            # ONNX Runtime would throw from a destructor, which ends the process; so it lives as long as that.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
 
     def begin(self, outputs: Sequence[str], feeds: Feeds) -> "Run":
         """Begin a run; more than `AT_A_TIME` that nobody took the result of take more memory.

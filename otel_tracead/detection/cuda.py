@@ -49,8 +49,11 @@ class Device(Protocol):
             RuntimeError: something of it failed.
         """
 
+    def works(self) -> bool:
+        """Wait for everything that was begun, and say whether the device still works."""
+
     def close(self) -> None:
-        """Wait, and give everything back; not before whatever uses it is gone. Never raises."""
+        """Give everything back; not before whatever uses it is gone."""
 
 
 class CudaDevice:
@@ -98,9 +101,12 @@ class CudaDevice:
         """See `Device.wait`."""
         self._call("cudaEventSynchronize", self._marks[number])
 
+    def works(self) -> bool:
+        """See `Device.works`."""
+        return not self._runtime.cudaStreamSynchronize(ctypes.c_void_p(self.stream))
+
     def close(self) -> None:
-        """See `Device.close`; a device that has failed refuses, which is all one."""
-        self._runtime.cudaStreamSynchronize(ctypes.c_void_p(self.stream))
+        """See `Device.close`; a device that does not work refuses, which is all one."""
         for address in self._memory:
             self._runtime.cudaFreeHost(address)
         for event in self._marks.values():

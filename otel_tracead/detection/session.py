@@ -65,7 +65,7 @@ class Session:
                         f"execution_provider: cuda was asked for and does not work: {error}; "
                         "check the NVIDIA driver, CUDA and cuDNN, or set execution_provider: auto"
                     ) from error
-                self.trouble = str(error)
+                self.trouble = _said(error)
             else:
                 return
         self.execution_provider = "cpu"
@@ -120,7 +120,7 @@ class Session:
             return self._in_halves(outputs, feeds)
         # What fails there, too, is no failure of the device.
         found = self._on_cpu(outputs, feeds)
-        self._bound, self.execution_provider, self.trouble = None, "cpu", str(begun)
+        self._bound, self.execution_provider, self.trouble = None, "cpu", _said(begun)
         return found
 
     def _in_halves(self, outputs: Sequence[str], feeds: Feeds) -> list[Any]:
@@ -148,6 +148,11 @@ class Session:
         if self._plain is None:
             self._plain = onnx_sessions.cpu(self._model, self._threads)
         return self._plain(outputs, feeds)
+
+
+def _said(error: Exception) -> str:
+    """Give what CUDA says of an error, without the signatures of the functions that it came through."""
+    return str(error).rpartition("] ")[2].partition(" ; ")[0].strip()
 
 
 def _rows(feeds: Feeds) -> int:

@@ -3,7 +3,6 @@
 import numpy as np
 
 from otel_tracead.detection import onnx_sessions
-from otel_tracead.detection.bound_runs import BoundRuns
 
 
 class HostDevice:
@@ -34,6 +33,9 @@ class HostDevice:
         self.waited.append(number)
         if self.failing is not None:
             raise RuntimeError(self.failing)
+
+    def works(self):
+        return self.failing is None
 
     def close(self):
         self.closed = True
@@ -78,8 +80,8 @@ def cuda_on_host(fails=lambda number, rows: None):
     def cuda(model, threads):
         device = HostDevice()
         runs = onnx_sessions.bound(model, threads, device)
-        session = FailingSession(runs._session, fails)
-        made.append((device, session))
-        return BoundRuns(session, device, runs._options)
+        runs._session = FailingSession(runs._session, fails)
+        made.append((device, runs._session))
+        return runs
 
     return cuda, made
