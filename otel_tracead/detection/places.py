@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaincc
 
 from otel_tracead.artifact.place_norms import PlaceNorms
 from otel_tracead.detection.drift import by_minute
@@ -69,6 +68,8 @@ def visits(events: Events, place: Ints, tail: Floats) -> Visits:
     total = np.bincount(visit, weights=np.minimum(tail[rows] * np.log(10.0), _MOST_EVENT), minlength=len(pairs))
     nats = np.minimum(total, MOST)  # of one event; of several:
     several = np.flatnonzero((count > 1) & (total > 0))
+    from scipy.special import gammaincc  # a tenth of a second that the start of a stage need not wait for
+
     share = gammaincc(count[several], total[several])
     nats[several] = np.minimum(-np.log(np.maximum(share, 1e-300)), MOST)
     of_event = np.full(len(events), -1, np.int64)
