@@ -36,6 +36,7 @@ class Load:
         rate: spans a second; infinity is full speed, with a bounded number of requests under way.
         seconds: of the measured interval.
         warm_up: seconds at the same rate before it.
+        most: spans that a sender sends at most, however many seconds it has.
     """
 
     traffic: Path
@@ -43,6 +44,7 @@ class Load:
     rate: float
     seconds: float
     warm_up: float
+    most: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,7 @@ class Stand:
             "--rate": load.rate,
             "--seconds": seconds,
             "--first-round": self._round,
+            "--most": load.most,
         }
         self._round += _ROUNDS
         words = (str(word) for pair in options.items() for word in pair)

@@ -53,8 +53,10 @@ class Sent:
     p99_ms: float = 0.0
 
 
-async def send(traffic: Traffic, target: str, rate: float, seconds: float, first_round: int, in_flight: int) -> Sent:
-    """Send *rate* spans a second (infinity: full speed) for *seconds* to *target* (host:port)."""
+async def send(
+    traffic: Traffic, target: str, rate: float, seconds: float, first_round: int, in_flight: int, most: float = math.inf
+) -> Sent:
+    """Send *rate* spans a second (infinity: full speed) to *target* (host:port) for *seconds*, but no more than *most* spans."""
     sent = Sent()
     answered: list[float] = []
     slots = asyncio.Semaphore(in_flight)
@@ -79,7 +81,7 @@ async def send(traffic: Traffic, target: str, rate: float, seconds: float, first
         async with asyncio.TaskGroup() as requests:
             for body, spans in traffic.rounds(first_round):
                 # From the count, not by adding up: a sum of floats ends a request early or late by the time of day.
-                if (given / rate if rate < math.inf else time.perf_counter() - begun) >= seconds:
+                if given >= most or (given / rate if rate < math.inf else time.perf_counter() - begun) >= seconds:
                     break
                 if (ahead := begun + given / rate - time.perf_counter()) > 0:
                     await asyncio.sleep(ahead)
@@ -143,9 +145,12 @@ def _connected(protocol: Protocol, target: str, in_flight: int) -> AbstractAsync
 @click.option("--seconds", type=float, required=True)
 @click.option("--first-round", type=int, default=0)
 @click.option("--in-flight", type=int, default=64)
-def main(traffic: Path, target: str, rate: float, seconds: float, first_round: int, in_flight: int) -> None:
+@click.option("--most", type=float, default=math.inf, help="spans")
+def main(
+    traffic: Path, target: str, rate: float, seconds: float, first_round: int, in_flight: int, most: float
+) -> None:
     """Send, then print a `Sent` as JSON."""
-    sent = asyncio.run(send(Traffic.load(traffic), target, rate, seconds, first_round, in_flight))
+    sent = asyncio.run(send(Traffic.load(traffic), target, rate, seconds, first_round, in_flight, most))
     json.dump(asdict(sent), sys.stdout)
 
 

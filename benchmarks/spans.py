@@ -47,6 +47,11 @@ class Source:
         return f"{count:,} spans of {', '.join(path.name for path in self.inputs) or 'the simulated shop'}"
 
 
+def simulated() -> Source:
+    """Give the simulated shop, and the bundled model, which knows it."""
+    return Source((), BUNDLED)
+
+
 def source(inputs: Iterable[Path] = (), model: Path | None = None) -> Source:
     """Give the source that was asked for; by default the real traces, if they and a model of them are there."""
     chosen = tuple(inputs)

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from otel_tracead.artifact.folder import MANIFEST, Artifact
 from otel_tracead.artifact.paper import PaperCalibration
@@ -82,6 +81,8 @@ class PaperDetector:
         self._follow(settings)
 
     def _follow(self, settings: DetectionSettings) -> None:
+        from scipy.special import ndtri  # a tenth of a second that a stage with the default model need not wait for
+
         top_k, confidence = self._own
         self._settings = settings
         self._top_k = settings.top_k or top_k
@@ -96,7 +97,8 @@ class PaperDetector:
 
     @property
     def model(self) -> ModelInfo:
-        """Which model this is."""
+        """Which model this is, and where it runs."""
+        self._info = self._info.placed(self._network.execution_provider, self._network.trouble)
         return self._info
 
     @property
@@ -245,7 +247,14 @@ def from_artifact(
         length=length,
         template=template,
         order=order,
-        info=ModelInfo(manifest.name, manifest.version, network.execution_provider, manifest.created, manifest.digest),
+        info=ModelInfo(
+            manifest.name,
+            manifest.version,
+            network.execution_provider,
+            manifest.created,
+            manifest.digest,
+            network.trouble,
+        ),
         settings=settings,
         top_k=int(top_k),
         confidence=confidence,
