@@ -97,7 +97,8 @@ class ModelDetector:
 
     @property
     def model(self) -> ModelInfo:
-        """Which model this is."""
+        """Which model this is, and where it runs."""
+        self._info = self._info.placed(self._scorer.execution_provider, self._scorer.trouble)
         return self._info
 
     def with_settings(self, settings: DetectionSettings) -> "ModelDetector":
@@ -218,6 +219,13 @@ def from_artifact(
         scorer=scorer,
         template=template,
         order=order,
-        info=ModelInfo(manifest.name, manifest.version, scorer.execution_provider, manifest.created, manifest.digest),
+        info=ModelInfo(
+            manifest.name,
+            manifest.version,
+            scorer.execution_provider,
+            manifest.created,
+            manifest.digest,
+            scorer.trouble,
+        ),
         settings=settings,
     )

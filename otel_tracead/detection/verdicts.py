@@ -1,7 +1,7 @@
 """What a detector says of a trace and of its spans."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
@@ -91,9 +91,10 @@ class ModelInfo:
     Attributes:
         name: `tracead.model.name`.
         version: `tracead.model.version`.
-        execution_provider: where it runs.
+        execution_provider: where it runs; what is judged may move it from `cuda` to `cpu`.
         created: when it was made, RFC 3339.
         digest: of its manifest; two models with the same one are the same.
+        trouble: why it does not run on CUDA, where that was to be tried and there is a driver for it.
     """
 
     name: str
@@ -101,6 +102,13 @@ class ModelInfo:
     execution_provider: str = "cpu"
     created: str = ""
     digest: str = ""
+    trouble: str = ""
+
+    def placed(self, execution_provider: str, trouble: str) -> "ModelInfo":
+        """Give the same where it runs now."""
+        if execution_provider == self.execution_provider:
+            return self
+        return replace(self, execution_provider=execution_provider, trouble=trouble)
 
 
 class Detector(Protocol):

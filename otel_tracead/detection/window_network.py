@@ -71,7 +71,16 @@ class WindowNetwork:
         self._outputs = (*(STRUCTURE if structure else ()), *((TIME,) if time else ()))
         self._rows = max(_FEWEST, _CELLS // (length * labels))
         self._session = Session(model, self._try_out, provider=provider, threads=threads)
-        self.execution_provider = self._session.execution_provider
+
+    @property
+    def execution_provider(self) -> str:
+        """Where the next run is made; see `Session`."""
+        return self._session.execution_provider
+
+    @property
+    def trouble(self) -> str:
+        """Why that is not CUDA; see `Session`."""
+        return self._session.trouble
 
     def _try_out(self, run: Run) -> None:
         rows = -(-self._labels // self._length)  # every label once

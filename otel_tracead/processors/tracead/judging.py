@@ -40,6 +40,7 @@ class Judging:
         detector: who judges the next batch; a batch is judged by one.
         rules: may be replaced at any time.
         reverted: called with the detector that judges again after another failed its probation, and the error.
+        moved: called with the detector that judges elsewhere from now on: its GPU failed.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Judging:
         self.detector = detector
         self.rules = rules
         self.reverted: Callable[[Detector, str], None] = lambda _detector, _error: None
+        self.moved: Callable[[Detector], None] = lambda _detector: None
         self._former: Detector | None = None
+        self._place = detector.model.execution_provider
         self._patience = patience
         self._hopeless = hopeless
         self._watchdog: asyncio.Timeout | None = None
@@ -69,6 +72,7 @@ class Judging:
         if self._former is None:
             self._former = self.detector
         self.detector = detector
+        self._place = detector.model.execution_provider
 
     async def judge(self, traces: Sequence[Trace]) -> Scored:
         """Judge, annotate and pack *traces*."""
@@ -89,6 +93,9 @@ class Judging:
             self._watchdog = None
         self._hangs_since = math.inf
         self._duration.observe(outcome.seconds)
+        if self.detector is detector and detector.model.execution_provider != self._place:
+            self._place = detector.model.execution_provider
+            self.moved(detector)
         if outcome.failed is not None and former is not None:
             self._revert(detector, former, repr(outcome.failed))
         elif outcome.scored.error is None and self.detector is detector:
@@ -113,7 +120,7 @@ class Judging:
 
     def _revert(self, failed: Detector, former: Detector, error: str) -> None:
         if self.detector is failed:  # and not a third one by now
-            self.detector, self._former = former, None
+            self.detector, self._former, self._place = former, None, former.model.execution_provider
             self.reverted(former, error)
 
     async def _without_verdict(self, traces: Sequence[Trace], reason: str, error: str) -> Scored:

@@ -62,7 +62,8 @@ class ModelSupply:
         """Give *judging* its next models from now on."""
         self._judging = judging
         judging.reverted = self._reverted
-        self._tell("model loaded", judging.detector)
+        judging.moved = self._moved
+        self._loaded(judging.detector)
         for quantile in _QUANTILES:
             self._telemetry.observe(telemetry.DRIFT, partial(self._drift, quantile), self._id, f"{quantile:g}")
         self._telemetry.observe(telemetry.DRIFT_LABELS, lambda: len(self._slower()), self._id)
@@ -125,12 +126,21 @@ class ModelSupply:
     def _replace(self, judging: Judging, detector: Detector) -> None:
         judging.replace(detector)
         self._count("loaded")
+        self._loaded(detector)
+
+    def _loaded(self, detector: Detector) -> None:
+        if detector.model.trouble:
+            self._logger.warning("CUDA does not work, traces are judged on the CPU", error=detector.model.trouble)
         self._tell("model loaded", detector)
 
     def _reverted(self, detector: Detector, error: str) -> None:
         self._count("reverted")
         self._logger.error("the new model cannot judge, the one before judges again", error=error)
         self._tell("model reverted", detector)
+
+    def _moved(self, detector: Detector) -> None:
+        self._logger.error("the GPU failed, traces are judged on the CPU from now on", error=detector.model.trouble)
+        self._tell("model moved", detector)
 
     def _tell(self, event: str, detector: Detector) -> None:
         model = detector.model
