@@ -31,6 +31,7 @@ class InstantScorer:
     """Stands in for `otel_tracead.detection.scorer.Scorer`: every span is what was expected."""
 
     execution_provider = "instant"
+    trouble = ""
 
     def __init__(self, _model: bytes, **_settings: Any) -> None: ...
 
