@@ -1,17 +1,17 @@
 """The assembler: spans come in any order, whole traces go out; each span exactly once.
 
-Pure: no I/O, no clock (time comes in with each call and never runs backwards), no task. What it costs a span is
-one dictionary look-up and two appends, however many traces are open.
+Pure: no I/O, no clock (time comes in with each call and never runs backwards), no task. Neighbours in a request that are
+of one trace cost one dictionary look-up together, however many traces are open.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
-from typing import NamedTuple, cast
+from itertools import chain, takewhile
+from typing import Any, NamedTuple
 
 from otel_tracead.delivery import Delivery
-from otel_tracead.traces.identity import is_root, trace_ids
+from otel_tracead.traces.identity import START, all_identified, is_root, start_of, trace_id_of, valid_trace_id
 from otel_tracead.traces.late import Decision, DecisionCache
 from otel_tracead.traces.release import ReleasePolicy
 from otel_tracead.traces.trace import Release, Trace
@@ -67,25 +67,47 @@ class Added:
     invalid: Invalid = field(default_factory=Invalid)
 
 
-class _Gathering(list[bytes | Envelope]):
-    """What came of one trace so far: span, envelope, span, envelope, ...
+class _Gathering(list[bytes]):
+    """What came of one trace so far: its spans, in order of arrival.
 
-    One list and no more, since this is what there are a hundred thousand of: each further object would cost memory,
-    a miss of the processor's cache a span, and a visit of the garbage collector.
+    One list and as little else as can be, since this is what there are a hundred thousand of: each further object would
+    cost memory, a miss of the processor's cache, and a visit of the garbage collector.
 
     Attributes:
         deadline: when the trace is released.
+        envelope: of the last span.
+        turns: the envelopes before, each followed by the number of spans up to its last.
         delivery: the one that the last span came in.
         earlier: the ones before.
     """
 
-    __slots__ = ("deadline", "delivery", "earlier")
+    __slots__ = ("deadline", "delivery", "earlier", "envelope", "turns")
 
     def __init__(self, span: bytes, envelope: Envelope, delivery: Delivery, deadline: float) -> None:
-        super().__init__((span, envelope))
+        super().__init__((span,))
         self.deadline = deadline
+        self.envelope = envelope
+        self.turns: list[Any] | None = None  # two lists would cost more
         self.delivery = delivery
         self.earlier: list[Delivery] | None = None
+
+    def turn(self, envelope: Envelope) -> None:
+        """Note that the next span has another envelope."""
+        if self.turns is None:
+            self.turns = []
+        self.turns.append(self.envelope)
+        self.turns.append(len(self))
+        self.envelope = envelope
+
+    def take(self, span: bytes, envelope: Envelope, delivery: Delivery) -> int:
+        """Add a span; gives the number of new holds."""
+        if self.envelope is not envelope:
+            self.turn(envelope)
+        self.append(span)
+        if self.delivery is delivery:
+            return 0
+        self.held_by(delivery)
+        return 1
 
     def held_by(self, delivery: Delivery) -> None:
         """Note that a further delivery brought spans."""
@@ -95,14 +117,15 @@ class _Gathering(list[bytes | Envelope]):
         self.delivery = delivery
 
     @property
-    def spans(self) -> list[bytes]:
-        """The spans, in order of arrival."""
-        return cast("list[bytes]", self[::2])
-
-    @property
     def envelopes(self) -> list[Envelope]:
         """The envelope of each span."""
-        return cast("list[Envelope]", self[1::2])
+        found: list[Envelope] = []
+        if self.turns is not None:
+            turns = iter(self.turns)
+            for envelope, end in zip(turns, turns, strict=True):
+                found += [envelope] * (end - len(found))
+        found += [self.envelope] * (len(self) - len(found))
+        return found
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -144,6 +167,7 @@ class Assembler:
         self._policy = policy
         # Ordered by arrival, which is the order of the deadlines since the wait is the same for all. An OrderedDict
         # finds its oldest at once, where a dict first walks over all that were deleted.
+        # By how its usual spans start, so that whoever is found there has ids that are valid.
         self._open: OrderedDict[bytes, _Gathering] = OrderedDict()
         self._rooted: OrderedDict[bytes, float] = OrderedDict()
         self._undecided: dict[bytes, _Gathering | None] = {}
@@ -167,24 +191,38 @@ class Assembler:
         """
         added = Added()
         request = _Request(added, delivery, now)
-        traces, most = self._open, 2 * self._policy.max_spans_per_trace
+        traces, most = self._open, self._policy.max_spans_per_trace
         watch_roots = self._policy.wait_after_root > 0
+        quick = all_identified(chain.from_iterable([spans for _, spans in batch.groups]))
         parts = gathered = 0
         for envelope, spans in batch.groups:
-            for span, trace_id in zip(spans, trace_ids(spans), strict=True):
-                trace = traces.get(trace_id)
-                # What was withdrawn comes again, all of it: what there is of the trace makes room.
-                if trace is None or len(trace) >= most or (trace.delivery is not delivery and trace.delivery.withdrawn):
-                    parts += self._route(trace_id, span, envelope, request)
-                else:
-                    trace.append(span)
-                    trace.append(envelope)
-                    gathered += 1
+            here: bytes | None = None
+            size = len(spans)
+            for span in spans:
+                start = span[:START]
+                if start != here:
+                    trace = traces.get(start)
+                    # What was withdrawn comes again, all of it: what there is of the trace makes room.
+                    if (
+                        trace is None
+                        or not quick
+                        or len(trace) + size > most
+                        or (trace.delivery is not delivery and trace.delivery.withdrawn)
+                    ):
+                        parts += self._look_closer(span, envelope, request)
+                        here = None
+                        continue
+                    here = start
+                    if trace.envelope is not envelope:
+                        trace.turn(envelope)
                     if trace.delivery is not delivery:
                         trace.held_by(delivery)
                         parts += 1
+                    put = trace.append
+                put(span)
+                gathered += 1
                 if watch_roots:
-                    self._watch(trace_id, span, now)
+                    self._watch(start, span, now)
         self.open_spans += gathered
         if added.late.spans:
             added.late.holds = ((delivery, 1),)
@@ -204,9 +242,9 @@ class Assembler:
             waiting = self._undecided.pop(trace_id, None)
             self._decided.put(trace_id, decision)
             if waiting is not None:
-                count = len(waiting) // 2
+                count = len(waiting)
                 self.waiting_spans -= count
-                late.spans += waiting.spans
+                late.spans += waiting
                 late.envelopes += waiting.envelopes
                 late.trace_ids += [trace_id] * count
                 late.decisions += [decision] * count
@@ -216,16 +254,16 @@ class Assembler:
 
     def due(self, now: float) -> list[Trace]:
         """Release the traces whose time has come at *now*."""
-        rooted = list(takewhile(lambda trace_id: self._rooted[trace_id] <= now, self._rooted))
-        released = [trace for trace_id in rooted for trace in self._release(trace_id, Release.ROOT, now)]
-        waited = list(takewhile(lambda trace_id: self._open[trace_id].deadline <= now, self._open))
-        released += [trace for trace_id in waited for trace in self._release(trace_id, Release.WAIT, now)]
+        rooted = list(takewhile(lambda start: self._rooted[start] <= now, self._rooted))
+        released = [trace for start in rooted for trace in self._release(start, Release.ROOT, now)]
+        waited = list(takewhile(lambda start: self._open[start].deadline <= now, self._open))
+        released += [trace for start in waited for trace in self._release(start, Release.WAIT, now)]
         self._settle_let_go()
         return released
 
     def drain(self, now: float) -> list[Trace]:
         """Release every open trace, the oldest first."""
-        released = [trace for trace_id in list(self._open) for trace in self._release(trace_id, Release.SHUTDOWN, now)]
+        released = [trace for start in list(self._open) for trace in self._release(start, Release.SHUTDOWN, now)]
         self._settle_let_go()
         return released
 
@@ -236,8 +274,8 @@ class Assembler:
             trace.deadline += longer
         if policy.wait_after_root > 0:
             longer = policy.wait_after_root - self._policy.wait_after_root
-            for trace_id in self._rooted:
-                self._rooted[trace_id] += longer
+            for start in self._rooted:
+                self._rooted[start] += longer
         else:
             self._rooted.clear()
         self._decided.resize(policy.decision_cache)
@@ -252,11 +290,31 @@ class Assembler:
             deadlines.append(next(iter(self._rooted.values())))
         return min(deadlines, default=None)
 
-    def _route(self, trace_id: bytes, span: bytes, envelope: Envelope, request: "_Request") -> int:
+    def _look_closer(self, span: bytes, envelope: Envelope, request: _Request) -> int:
+        """Take a span of any layout; gives the number of new holds."""
+        delivery = request.delivery
+        trace_id = valid_trace_id(span)
+        start = start_of(trace_id)
+        trace = self._open.get(start)
+        if (
+            trace is None
+            or len(trace) >= self._policy.max_spans_per_trace
+            or (trace.delivery is not delivery and trace.delivery.withdrawn)
+        ):
+            parts = self._route(trace_id, span, envelope, request)
+        else:
+            parts = trace.take(span, envelope, delivery)
+            self.open_spans += 1
+        if self._policy.wait_after_root > 0:
+            self._watch(start, span, request.now)
+        return parts
+
+    def _route(self, trace_id: bytes, span: bytes, envelope: Envelope, request: _Request) -> int:
         """Find the place of a span that no open trace has room for; gives the number of new holds."""
         added, delivery, now = request
-        if trace_id in self._open:
-            added.released += self._release(trace_id, Release.LIMIT, now)
+        start = start_of(trace_id)
+        if start in self._open:
+            added.released += self._release(start, Release.LIMIT, now)
         if delivery.replayed and not self._opens(trace_id):
             self.replayed_spans += 1
             return 0
@@ -275,37 +333,34 @@ class Assembler:
             return 0
         while len(self._open) >= self._policy.num_traces:
             added.released += self._release(next(iter(self._open)), Release.LIMIT, now)
-        self._open[trace_id] = _Gathering(span, envelope, delivery, now + self._policy.wait_duration)
+        self._open[start] = _Gathering(span, envelope, delivery, now + self._policy.wait_duration)
         self.open_spans += 1
         return 1
 
-    def _wait(self, trace_id: bytes, span: bytes, envelope: Envelope, request: "_Request") -> int:
+    def _wait(self, trace_id: bytes, span: bytes, envelope: Envelope, request: _Request) -> int:
         """Keep a span of an undecided trace until `decide`; gives the number of new holds."""
         self.waiting_spans += 1
         waiting = self._undecided[trace_id]
         if waiting is None:
             self._undecided[trace_id] = _Gathering(span, envelope, request.delivery, request.now)
             return 1
-        waiting += (span, envelope)
-        if waiting.delivery is request.delivery:
-            return 0
-        waiting.held_by(request.delivery)
-        return 1
+        return waiting.take(span, envelope, request.delivery)
 
-    def _watch(self, trace_id: bytes, span: bytes, now: float) -> None:
-        if trace_id in self._open and trace_id not in self._rooted and is_root(span):
-            self._rooted[trace_id] = now + self._policy.wait_after_root
+    def _watch(self, start: bytes, span: bytes, now: float) -> None:
+        if start in self._open and start not in self._rooted and is_root(span):
+            self._rooted[start] = now + self._policy.wait_after_root
 
     def _opens(self, trace_id: bytes) -> bool:
         """Say whether a span of *trace_id* would open a trace: it has an id, and nothing is known of it."""
         known = trace_id in self._undecided or self._decided.get(trace_id) is not None
         return bool(trace_id) and not known
 
-    def _release(self, trace_id: bytes, release: Release, now: float) -> tuple[Trace, ...]:
+    def _release(self, start: bytes, release: Release, now: float) -> tuple[Trace, ...]:
         """Release an open trace; gives nothing where it is let go instead."""
-        trace = self._open.pop(trace_id)
-        self._rooted.pop(trace_id, None)
-        spans = len(trace) // 2
+        trace = self._open.pop(start)
+        trace_id = trace_id_of(start)
+        self._rooted.pop(start, None)
+        spans = len(trace)
         self.open_spans -= spans
         if trace.delivery.withdrawn and all(one.withdrawn for one in trace.deliveries):
             self.withdrawn_spans += spans
@@ -317,7 +372,7 @@ class Assembler:
             if trace.earlier is not None:
                 for later in (*trace.earlier[1:], trace.delivery):
                     later.gathered_with(trace.earlier[0])
-            return (Trace(trace_id, trace.spans, trace.envelopes, release, trace.holds, now),)
+            return (Trace(trace_id, trace, trace.envelopes, release, trace.holds, now),)
         self._let_go += trace.deliveries
         return ()
 

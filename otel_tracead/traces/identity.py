@@ -20,6 +20,13 @@ _IDS: Final = Struct("<H16sHQ")  # tag, trace id, tag, and the span id as a numb
 _TRACE_ID_TAG: Final = 0x100A
 _SPAN_ID_TAG: Final = 0x0812
 _NO_SPAN: Final = bytes(8)
+_FIRST_TAG: Final = b"\x0a\x10"
+_SECOND_TAG: Final = b"\x12\x08"
+_INVALID_SPAN_ID: Final = _SECOND_TAG + _NO_SPAN
+_SHORTEST: Final = 28
+
+START: Final = 20
+"""Bytes of a span up to its own id."""
 _PARENT_TAG: Final = b"\x22\x08"
 
 
@@ -37,6 +44,34 @@ def trace_ids(spans: Iterable[bytes]) -> Iterator[bytes]:
         if first != _TRACE_ID_TAG or second != _SPAN_ID_TAG or not span_id or trace_id == _NO_TRACE:
             trace_id = parsed_trace_id(span)
         yield trace_id
+
+
+def start_of(trace_id: bytes) -> bytes:
+    """Give the first `START` bytes of all spans of a trace that are laid out as usual: its id with the tags around it."""
+    return _FIRST_TAG + trace_id + _SECOND_TAG
+
+
+def trace_id_of(start: bytes) -> bytes:
+    """Give the trace id that *start* is the `start_of`."""
+    return start[2:18]
+
+
+def all_identified(spans: Iterable[bytes]) -> bool:
+    """Say for sure that no span of the usual layout has an id of zeros; all are looked through at once, which is cheaper."""
+    return _INVALID_SPAN_ID not in b"".join(spans)
+
+
+def valid_trace_id(span: bytes) -> bytes:
+    """Do as `trace_ids` for one span."""
+    if (
+        span[:2] == _FIRST_TAG
+        and span[18:20] == _SECOND_TAG
+        and span[2:18] != _NO_TRACE
+        and len(span) >= _SHORTEST
+        and span[20:28] != _NO_SPAN
+    ):
+        return span[2:18]
+    return parsed_trace_id(span)
 
 
 def parsed_trace_id(span: bytes) -> bytes:
