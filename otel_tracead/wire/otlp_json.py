@@ -17,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from otel_tracead.errors import InvalidRequest
 from otel_tracead.wire import _json_reader as reader
+from otel_tracead.wire import _otlp_records
 from otel_tracead.wire._shallow import SpanHead
 from otel_tracead.wire.batch import Envelope, SpanBatch
 from otel_tracead.wire.otlp import Envelopes
@@ -34,6 +35,9 @@ def decode_request(body: bytes, envelopes: Envelopes) -> SpanBatch:
     Raises:
         InvalidRequest: no valid JSON in UTF-8, or a value that is not what its field wants; says where.
     """
+    usual = _otlp_records.read(body)
+    if usual is not None:
+        return SpanBatch([(envelopes.intern(resource, scope), spans) for resource, scope, spans in usual])
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
