@@ -177,9 +177,7 @@ class Sending:
 
 
 @contextmanager
-def standing(
-    system: System, model: Path, folder: Path, settings: Mapping[str, str] | None = None
-) -> Iterator[Stand]:
+def standing(system: System, model: Path, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Stand]:
     """Start a sink and *system* in front of it; logs go to *folder*.
 
     Raises:
@@ -199,13 +197,13 @@ def standing(
         yield Stand(process, place, channel)
 
 
-def run(system: System, load: Load, model: Path, folder: Path) -> Run:
-    """Measure *system* under *load*; logs go to *folder*.
+def run(system: System, load: Load, model: Path, folder: Path, settings: Mapping[str, str] | None = None) -> Run:
+    """Measure *system* under *load*; logs go to *folder*, *settings* to its configuration file.
 
     Raises:
         RuntimeError: a process did not start, or the sender failed.
     """
-    with standing(system, model, folder) as stand:
+    with standing(system, model, folder, settings) as stand:
         warm = stand.send(load, load.warm_up)
         stand.wait(warm.spans)
         before = stand.cpu_seconds()
