@@ -5,6 +5,7 @@
 #   make test-peers   the tests that need PyTorch, a real Collector and a real Jaeger (Go; the first build takes minutes), and Zipkin's page in Chromium
 #   make lint         ruff and mypy
 #   make bench        CPU a span, beside other stages (docs/results/)
+#   make bench-gpu    scoring and training on CUDA, on a machine that has it (docs/gpu.md)
 #   make model        train the bundled model anew (model_artifacts/shop)
 #   make evaluate     the paper's experiments, the targets and the ablation, into docs/results/ (hours)
 #   make first-steps  do what docs/first-steps.md says in a fresh clone, timed, into docs/results/first-steps.txt
@@ -23,12 +24,12 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint bench model evaluate evaluate-real first-steps screenshots peers clean
+.PHONY: help demo test test-peers lint bench bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
-	@sed -n '3,13s/^#   //p' Makefile
+	@sed -n '3,14s/^#   //p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/otel-tracead demo
@@ -49,6 +50,9 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tools.peers install rotel otelcol
 	$(BIN)/python -m benchmarks
+
+bench-gpu: $(VENV)/.train $(VENV)/.cuda
+	$(BIN)/python -m benchmarks.gpu
 
 peers: $(VENV)/.dev
 	@$(BIN)/python -m tools.peers install
@@ -113,6 +117,10 @@ $(VENV)/.train: $(VENV)/.made $(LOCKED)
 	@echo "Installing PyTorch: about 3 GB, two minutes."
 	@$(PIP) '.[dev,train]'
 	@touch $@ $(VENV)/.runtime $(VENV)/.dev
+
+$(VENV)/.cuda: $(VENV)/.made $(LOCKED)
+	@$(PIP) '.[cuda]'
+	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.browser: $(VENV)/.dev $(LOCKED)
 	@$(PIP) '.[browser]'
