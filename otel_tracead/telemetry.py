@@ -393,10 +393,10 @@ class Histogram:
         self.counts = [0] * (len(self.bounds) + 1)
         self.total = 0.0
 
-    def observe(self, value: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def observe(self, value: float, count: int = 1) -> None:
+        """Count *count* observations of *value*."""
+        self.counts[bisect_left(self.bounds, value)] += count
+        self.total += value * count
 
 
 class Readers:

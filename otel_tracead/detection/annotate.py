@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from otel_tracead.detection.verdicts import AnomalyType, ModelInfo, SpanVerdict, TraceVerdict
@@ -34,22 +35,37 @@ class Annotated(NamedTuple):
     spoofed: int
 
 
-def annotate(trace: Trace, verdict: TraceVerdict, mode: Mode, model: ModelInfo) -> Annotated:
+def annotate(
+    trace: Trace, verdict: TraceVerdict, mode: Mode, model: ModelInfo, *, may_be_spoofed: bool = True
+) -> Annotated:
     """Give the spans of *trace* with their attributes; spans without any are the same objects as before.
+
+    Args:
+        trace: as it was released.
+        verdict: on it.
+        mode: which spans are annotated.
+        model: that judged.
+        may_be_spoofed: False if nothing in its spans looks like a key of ours (see `may_hold_own_keys`).
 
     Raises:
         IndexError: the verdict is about a span that the trace does not have.
     """
-    spans, spoofed = strip(trace.spans)
+    spans, spoofed = strip(trace.spans) if may_be_spoofed else Annotated(list(trace.spans), 0)
+    at = verdict.verdict_span
     if verdict.unscored is not None:
-        marks = {verdict.verdict_span: encode_attribute("tracead.unscored", verdict.unscored)}
+        of_trace = encode_attribute("tracead.unscored", verdict.unscored)
     else:
-        marks = _marks(verdict, mode, len(spans))
-        own = marks.get(verdict.verdict_span, b"")
-        marks[verdict.verdict_span] = own + _of_trace(verdict) + _of_release(verdict.complete, trace.release, model)
-    for index, encoded in marks.items():
-        spans[index] = append_attributes(spans[index], encoded)
+        if verdict.spans or mode is Mode.ALL:
+            for index, encoded in _marks(verdict, mode, len(spans)).items():
+                spans[index] = append_attributes(spans[index], encoded)
+        of_trace = _of_trace(verdict) + _of_release(verdict.complete, trace.release, model)
+    spans[at] = append_attributes(spans[at], of_trace)
     return Annotated(spans, spoofed)
+
+
+def may_hold_own_keys(traces: Sequence[Trace]) -> bool:
+    """Say whether anything in the spans of *traces* looks like a key of ours: one search for all is cheaper than one each."""
+    return OWN_PREFIX in b"".join(chain.from_iterable(trace.spans for trace in traces))
 
 
 def annotate_late(spans: Sequence[bytes], decisions: Sequence[Decision]) -> Annotated:
@@ -70,7 +86,7 @@ def strip(spans: Sequence[bytes]) -> Annotated:
     """Remove `tracead.*` attributes that came from outside; clean spans are the same objects as before."""
     cleaned = list(spans)
     spoofed = 0
-    if OWN_PREFIX in b"".join(cleaned):  # one search for all is cheaper than one each
+    if OWN_PREFIX in b"".join(cleaned):
         for index, span in enumerate(cleaned):
             cleaned[index], removed = strip_attributes(span)
             spoofed += removed > 0

@@ -6,7 +6,7 @@ The service and `otel-tracead score` go through here, so that both give the same
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from otel_tracead.detection.annotate import Annotated, Mode, annotate
+from otel_tracead.detection.annotate import Annotated, Mode, annotate, may_hold_own_keys
 from otel_tracead.detection.verdicts import Detector, ModelInfo, TraceVerdict
 from otel_tracead.traces.identity import earliest_root
 from otel_tracead.traces.late import Decision
@@ -22,6 +22,7 @@ INVALID_ID = "invalid_id"
 """The reason of spans that belong to no trace."""
 
 _MAX_FAILED_ATTEMPTS = 32
+_SEARCHED_TOGETHER = 64  # traces that are searched for spoofed keys at once; their bytes are copied for that
 
 
 @dataclass(slots=True, eq=False)
@@ -74,14 +75,13 @@ def mark(detector: Detector, traces: Sequence[Trace], mode: Mode) -> tuple[list[
     """
     failures = Failures()
     verdicts = _judge(detector, traces, failures)
-    model = detector.model
-    return [_annotated(t, v, mode, model, failures) for t, v in zip(traces, verdicts, strict=True)], failures
+    return _annotated_all(traces, verdicts, mode, detector.model, failures), failures
 
 
 def mark_unscored(traces: Sequence[Trace], reason: str) -> list[Marked]:
     """Annotate *traces* with the reason why nobody judges them."""
-    nobody = ModelInfo("", "")
-    return [_annotated(trace, unscored(trace, reason), Mode.ROOT, nobody, Failures()) for trace in traces]
+    verdicts = [unscored(trace, reason) for trace in traces]
+    return _annotated_all(traces, verdicts, Mode.ROOT, ModelInfo("", ""), Failures())
 
 
 def unscored(trace: Trace, reason: str) -> TraceVerdict:
@@ -104,14 +104,28 @@ def _judge(detector: Detector, traces: Sequence[Trace], failures: Failures) -> l
     return [unscored(trace, ERROR) for trace in traces]
 
 
-def _annotated(trace: Trace, verdict: TraceVerdict, mode: Mode, model: ModelInfo, failures: Failures) -> Marked:
-    try:
-        return Marked(trace, verdict, *annotate(trace, verdict, mode, model))
-    except Exception as error:  # noqa: BLE001 (fail open: any)
-        failures.note(error)
+def _annotated_all(
+    traces: Sequence[Trace], verdicts: Sequence[TraceVerdict], mode: Mode, model: ModelInfo, failures: Failures
+) -> list[Marked]:
+    marked: list[Marked] = []
+    for first in range(0, len(traces), _SEARCHED_TOGETHER):
+        part = slice(first, first + _SEARCHED_TOGETHER)
+        may_be_spoofed = may_hold_own_keys(traces[part])
+        for trace, verdict in zip(traces[part], verdicts[part], strict=True):
+            try:
+                spans, spoofed = annotate(trace, verdict, mode, model, may_be_spoofed=may_be_spoofed)
+                marked.append(Marked(trace, verdict, spans, spoofed))
+            except Exception as error:  # noqa: BLE001, PERF203 (fail open: any; a try costs nothing)
+                failures.note(error)
+                marked.append(_annotated_unscored(trace, model, failures))
+    return marked
+
+
+def _annotated_unscored(trace: Trace, model: ModelInfo, failures: Failures) -> Marked:
+    """Annotate a trace that could not be annotated with what was found."""
     verdict = unscored(trace, ERROR)
     try:
-        return Marked(trace, verdict, *annotate(trace, verdict, mode, model))
+        return Marked(trace, verdict, *annotate(trace, verdict, Mode.ROOT, model))
     except Exception as error:  # noqa: BLE001 (fail open: any)
         failures.note(error)
     return Marked(trace, verdict, *Annotated(list(trace.spans), 0))

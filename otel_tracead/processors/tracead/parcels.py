@@ -3,7 +3,8 @@
 Pure, and free of `Delivery.hold`, which belongs to the event loop: the scoring thread packs, the loop ships.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
@@ -26,14 +27,14 @@ class Parcel:
         batches: the spans, none larger than a backend takes; empty if sampling left them out.
         holds: (delivery, number of holds) of all of them.
         decisions: (trace id, what it was found to be) of traces that are decided with this parcel.
-        released_at: when each of its traces was released.
+        released_at: when its traces were released, and how many then.
     """
 
     spans: int
     batches: list[SpanBatch]
     holds: Sequence[tuple[Delivery, int]]
     decisions: list[tuple[bytes, Decision]] = field(default_factory=list)
-    released_at: list[float] = field(default_factory=list)
+    released_at: Mapping[float, int] = field(default_factory=dict)
 
     def consignments(self) -> list[Consignment]:
         """Give the batches with their holds; a parcel without batches is settled."""
@@ -45,12 +46,7 @@ class Parcel:
 
 def pack(marked: Iterable[Marked]) -> list[Parcel]:
     """Pack annotated traces, in their order; a trace is divided only if it is too large for one batch."""
-    parcels = []
-    for traces in _by_size(marked):
-        spans = list(chain.from_iterable(one.spans for one in traces))
-        envelopes = list(chain.from_iterable(one.trace.envelopes for one in traces))
-        parcels.append(_parcel(traces, list(_divided(envelopes, spans))))
-    return parcels
+    return [_parcel(traces, _batches(traces, size)) for traces, size in _by_size(marked)]
 
 
 def left_out(marked: Sequence[Marked]) -> Parcel:
@@ -63,19 +59,38 @@ def pack_loose(spans: Sequence[bytes], envelopes: Sequence[Envelope], holds: Seq
     return Parcel(len(spans), list(_divided(envelopes, spans)) if spans else [], holds)
 
 
-def _by_size(marked: Iterable[Marked]) -> Iterator[list[Marked]]:
+def _by_size(marked: Iterable[Marked]) -> Iterator[tuple[list[Marked], int]]:
+    """Cut traces into runs that fit in one batch, and give the bytes of the spans of each run."""
     current: list[Marked] = []
     spans = size = 0
     for trace in marked:
         more = sum(map(len, trace.spans))
         if current and (spans + len(trace.spans) > MAX_SPANS or size + more > MAX_BYTES):
-            yield current
+            yield current, size
             current, spans, size = [], 0, 0
         current.append(trace)
         spans += len(trace.spans)
         size += more
     if current:
-        yield current
+        yield current, size
+
+
+def _batches(traces: Sequence[Marked], size: int) -> list[SpanBatch]:
+    """Group the spans of *traces*, *size* bytes, by their envelopes."""
+    groups: defaultdict[Envelope, list[bytes]] = defaultdict(list)
+    for one in traces:
+        for envelope, span in zip(one.trace.envelopes, one.spans, strict=True):
+            groups[envelope].append(span)
+    if _fits(sum(map(len, groups.values())), size, groups):
+        return [SpanBatch(list(groups.items()))]
+    spans = list(chain.from_iterable(one.spans for one in traces))
+    return list(_divided(list(chain.from_iterable(one.trace.envelopes for one in traces)), spans))
+
+
+def _fits(spans: int, size: int, envelopes: Iterable[Envelope]) -> bool:
+    """Say whether *spans* spans of *size* bytes fit in one batch under *envelopes*; one span cannot be divided."""
+    whole = size + sum(len(envelope.resource) + len(envelope.scope) for envelope in envelopes)
+    return (spans <= MAX_SPANS and whole <= MAX_BYTES) or spans == 1
 
 
 def _parcel(traces: Sequence[Marked], batches: list[SpanBatch]) -> Parcel:
@@ -88,14 +103,13 @@ def _parcel(traces: Sequence[Marked], batches: list[SpanBatch]) -> Parcel:
         batches=batches,
         holds=tuple(holds.items()),
         decisions=[(marked.trace.trace_id, marked.decision) for marked in traces],
-        released_at=[marked.trace.released_at for marked in traces],
+        released_at=Counter(marked.trace.released_at for marked in traces),
     )
 
 
 def _divided(envelopes: Sequence[Envelope], spans: Sequence[bytes]) -> Iterator[SpanBatch]:
     batch = group(envelopes, spans)
-    size = batch.size() + sum(len(envelope.resource) + len(envelope.scope) for envelope, _ in batch.groups)
-    if (len(spans) <= MAX_SPANS and size <= MAX_BYTES) or len(spans) == 1:
+    if _fits(len(spans), batch.size(), (envelope for envelope, _ in batch.groups)):
         yield batch
         return
     half = len(spans) // 2

@@ -7,8 +7,8 @@ and the bound makes `admit` refuse.
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -210,17 +210,19 @@ class TraceadProcessor:
             room -= len(trace.spans)
         return traces
 
-    def _take(self, released: Iterable[Trace]) -> None:
-        for trace in released:
-            spans = len(trace.spans)
-            self._released_spans += spans
-            self._by_release[trace.release].add()
-            self._trace_spans.observe(spans)
-            self._released.append(trace)
-            if self._recorder is not None:
+    def _take(self, released: Sequence[Trace]) -> None:
+        if not released:
+            return
+        for reason, traces in Counter(trace.release for trace in released).items():
+            self._by_release[reason].add(traces)
+        for spans, traces in Counter(len(trace.spans) for trace in released).items():
+            self._released_spans += spans * traces
+            self._trace_spans.observe(spans, traces)
+        self._released.extend(released)
+        if self._recorder is not None:
+            for trace in released:
                 self._recorder.offer(trace)
-        if self._released:
-            self._wake.set()
+        self._wake.set()
 
     def _pass_late(self, late: Late) -> None:
         if late.spans:
@@ -237,8 +239,8 @@ class TraceadProcessor:
 
     def _handed_on(self, parcel: Parcel) -> None:
         now = time.monotonic()
-        for released_at in parcel.released_at:
-            self._latency.observe(now - released_at)
+        for released_at, traces in parcel.released_at.items():
+            self._latency.observe(now - released_at, traces)
         self._pass_late(self._assembler.decide(parcel.decisions))
         if not self._pending():
             self._empty.set()
