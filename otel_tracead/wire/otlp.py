@@ -57,10 +57,16 @@ def decode_request(body: bytes, envelopes: Envelopes) -> SpanBatch:
         raise InvalidRequest(f"not a valid OTLP protobuf ExportTraceServiceRequest: {error}") from error
     groups: list[tuple[Envelope, list[bytes]]] = []
     for resource_spans in request.resource_spans:
-        scopes = [(scope, list(scope.spans)) for scope in resource_spans.scope_spans]
-        encoded = [(_without(scope, "spans"), spans) for scope, spans in scopes if spans]
-        resource = _without(resource_spans, "scope_spans")
-        groups.extend((envelopes.intern(resource, scope), spans) for scope, spans in encoded)
+        scopes: list[tuple[bytes, list[bytes]]] = []
+        for scope_spans in resource_spans.scope_spans:
+            spans = scope_spans.spans[:]
+            if spans:
+                scope_spans.ClearField("spans")
+                scopes.append((scope_spans.SerializeToString(), spans))
+        if scopes:
+            resource_spans.ClearField("scope_spans")
+            resource = resource_spans.SerializeToString()
+            groups += [(envelopes.intern(resource, scope), spans) for scope, spans in scopes]
     return SpanBatch(groups)
 
 
@@ -79,11 +85,6 @@ def encode_request(batch: SpanBatch) -> bytes:
             for spans in parts:
                 scope_spans.spans.extend(spans)
     return request.SerializeToString()
-
-
-def _without(message: object, field: str) -> bytes:
-    message.ClearField(field)  # type: ignore[attr-defined]
-    return message.SerializeToString()  # type: ignore[attr-defined, no-any-return]
 
 
 def _resource_attributes(resource: bytes) -> dict[str, str]:
