@@ -194,35 +194,38 @@ class GrpcServerTls(_Tls):
         _need_certificate(self)
         return self
 
-    def credentials(self) -> Any:
-        """Make the credentials for a gRPC server.
+    def context(self) -> ssl.SSLContext:
+        """Make the context for a gRPC server.
 
         Raises:
-            OSError: a file cannot be read.
+            OSError: a file cannot be read or is no certificate.
         """
-        import grpc
-
-        def read() -> tuple[list[tuple[bytes, bytes]], bytes | None]:
-            pair = self.key_pair()
-            authorities = None if self.client_ca_file is None else self.client_ca_file.read_bytes()
-            return ([] if pair is None else [pair], authorities)
-
-        mutual = self.client_ca_file is not None
+        context = self._fresh()
         if not self.reload_interval and not self.client_ca_file_reload:
-            pairs, authorities = read()
-            return grpc.ssl_server_credentials(pairs, authorities, require_client_auth=mutual)
-        current = [grpc.ssl_server_certificate_configuration(*read())]
+            return context
+        current = [context]
 
         def renew() -> None:
-            current[0] = grpc.ssl_server_certificate_configuration(*read())
+            current[0] = self._fresh()
 
         reload = _reloader(renew, 0.0 if self.client_ca_file_reload else self.reload_interval)
 
-        def fetch() -> Any:  # at every handshake, from a thread of gRPC's
+        def at_each_handshake(handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
             reload()
-            return current[0]
+            handshake.context = current[0]
 
-        return grpc.dynamic_ssl_server_credentials(current[0], fetch, require_client_authentication=mutual)
+        context.sni_callback = at_each_handshake
+        return context
+
+    def _fresh(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = _VERSIONS[self.min_version]
+        context.set_alpn_protocols(["h2"])
+        self._load(context)
+        if self.client_ca_file is not None:
+            context.load_verify_locations(self.client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
 
 class ClientTls(_HttpTls):

@@ -13,7 +13,7 @@ OURS = "otel_tracead."
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "daemon", "errors", "duration", "fingerprint", "health", "log_limit", "process", "telemetry"),
     ("moment",),  # a duration back from something is one
-    ("wire",),
+    ("wire", "http2"),
     ("delivery", "status"),
     ("traces",),
     ("trace_stores",),
@@ -42,6 +42,7 @@ COMPONENTS = ("otel_tracead.receivers", "otel_tracead.processors", "otel_tracead
 # What of the outside world the floors below the components may know.
 KNOWS = {
     "otel_tracead.wire": {"google", "msgspec", "numpy", "opentelemetry", "orjson", "zstandard"},
+    "otel_tracead.http2": {"hpack"},
     "otel_tracead.traces": {"google", "numpy"},
     "otel_tracead.artifact": {"numpy", "orjson", "pydantic"},
     "otel_tracead.evaluation.injections": {"numpy"},

@@ -1,8 +1,8 @@
 """The one way from a request's body into the pipeline, and the count of what became of it."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.delivery import Consignment, Delivery
@@ -16,6 +16,8 @@ from otel_tracead.wire.batch import SpanBatch
 _LARGE_BODY: Final = 1 << 20
 
 Decode = Callable[[bytes], SpanBatch]
+Answer = Callable[[Exception | None], None]
+"""Hears that the next consumer has a request's spans (None), or why it has not."""
 
 
 class Intake:
@@ -48,28 +50,37 @@ class Intake:
             PipelineError: the next consumer did not take the spans.
             Exception: something that the next consumer did not expect either.
         """
-        try:
-            batch = decode(body) if len(body) < _LARGE_BODY else await asyncio.to_thread(decode, body)
-        except InvalidRequest as error:
-            self.refuse(error)
-            raise
-        except Exception as error:
-            self.refuse(error)
-            raise PermanentError("internal error while decoding the request") from error
-        spans = len(batch)
-        if spans == 0:
-            self._succeeded.add()
-            return
-        try:
-            self._consumer.admit(spans)
-        except Exception as error:
-            self.refuse(error, spans)
-            raise
-        # A task of its own, since gRPC cancels the handler's when the sender goes away.
-        task = asyncio.create_task(self._hand_on(batch, spans))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        await asyncio.shield(task)
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def answer(error: Exception | None) -> None:
+            if answered.done():
+                return  # whoever waited has gone
+            if error is None:
+                answered.set_result(None)
+            else:
+                answered.set_exception(error)
+
+        self.begin(body, decode, answer)
+        await answered
+
+    def begin(self, body: bytes, decode: Decode, answer: Answer, *, unpacks: bool = False) -> None:
+        """Take the request *body* in; *answer* hears of it once, perhaps before this returns.
+
+        Args:
+            body: as it came.
+            decode: see `take`.
+            answer: called on the event loop.
+            unpacks: *decode* decompresses: a small body may be a large request.
+        """
+        if len(body) < (_LARGE_BODY >> 4 if unpacks else _LARGE_BODY):
+            try:
+                batch = decode(body)
+            except Exception as error:  # noqa: BLE001 (the sender is told)
+                answer(self._not_decoded(error))
+                return
+            self._go_on(batch, answer)
+        else:
+            self._start(self._decode_apart(body, decode, answer))
 
     def refuse(self, error: Exception, spans: int = 0) -> None:
         """Count a request that ended with *error*, and the spans it is known to hold."""
@@ -89,11 +100,49 @@ class Intake:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=timeout)
 
-    async def _hand_on(self, batch: SpanBatch, spans: int) -> None:
+    def _not_decoded(self, error: Exception) -> Exception:
+        self.refuse(error)
+        if isinstance(error, InvalidRequest):
+            return error
+        internal = PermanentError("internal error while decoding the request")
+        internal.__cause__ = error
+        return internal
+
+    async def _decode_apart(self, body: bytes, decode: Decode, answer: Answer) -> None:
+        try:
+            batch = await asyncio.to_thread(decode, body)
+        except Exception as error:  # noqa: BLE001 (the sender is told)
+            answer(self._not_decoded(error))
+            return
+        self._go_on(batch, answer)
+
+    def _go_on(self, batch: SpanBatch, answer: Answer) -> None:
+        spans = len(batch)
+        if spans == 0:
+            self._succeeded.add()
+            answer(None)
+            return
+        try:
+            self._consumer.admit(spans)
+        except Exception as error:  # noqa: BLE001 (the sender is told)
+            self.refuse(error, spans)
+            answer(error)
+            return
+        self._start(self._hand_on(batch, spans, answer))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        # A task of its own: nothing that becomes of the sender reaches it.
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _hand_on(self, batch: SpanBatch, spans: int, answer: Answer) -> None:
         try:
             await self._consumer.consume(Consignment(batch, ((Delivery(), 1),)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the sender is told)
             self.refuse(error, spans)
-            raise
+            answer(error)
+            return
         self._accepted.add(spans)
         self._succeeded.add()
+        answer(None)

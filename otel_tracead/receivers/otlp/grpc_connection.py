@@ -1,0 +1,387 @@
+"""One client's connection to the gRPC server: its requests are read, taken in and answered, all on the event loop."""
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from otel_tracead.component import ServerAuthenticator
+from otel_tracead.errors import Backpressure, InvalidRequest, Unauthenticated
+from otel_tracead.http2 import Connection, ConnectionFailure, Reset, Status, unpack
+from otel_tracead.http2.connection import Headers
+from otel_tracead.http2.frames import LARGEST_WINDOW
+from otel_tracead.http2.messages import PREFIX_SIZE, RESPONSE, SUCCESS, pack
+from otel_tracead.receivers.compression import decompress, too_large
+from otel_tracead.receivers.intake import Intake
+from otel_tracead.receivers.otlp.config import KeepaliveServer
+from otel_tracead.receivers.otlp.upkeep import PingPolice, Step, Upkeep
+from otel_tracead.status import Code, answer
+from otel_tracead.wire.batch import SpanBatch
+
+_METHOD: Final = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_EMPTY: Final = pack(b"")  # an ExportTraceServiceResponse with partial_success unset
+_ENCODINGS: Final = {b"": "", b"identity": "", b"gzip": "gzip", b"deflate": "deflate"}
+_GOODBYE: Final = 1.0
+_SPREAD: Final = 0.1
+# Resets that a client may send without a request that was answered (one that opens and resets streams only keeps us busy).
+_MOST_RESETS: Final = 1000
+
+
+class Unreadable(InvalidRequest):
+    """A message that is not what its headers say; gRPC has a status of its own for that."""
+
+
+class Hall:
+    """What all connections of a server share.
+
+    Args:
+        intake: where requests go.
+        authenticator: says who may send; None for everybody.
+        decode: reads the bytes of a message.
+        limit: bytes of a message.
+        streams: requests at a time on one connection.
+        keepalive: how connections are kept.
+        room: bytes of requests that have not come whole, over all connections.
+
+    Attributes:
+        connections: those that there are.
+        left: set while there are none.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        authenticator: ServerAuthenticator | None,
+        decode: Callable[[bytes], SpanBatch],
+        *,
+        limit: int,
+        streams: int,
+        keepalive: KeepaliveServer,
+        room: int,
+    ) -> None:
+        self.intake = intake
+        self.authenticator = authenticator
+        self.decode = decode
+        self.limit = limit
+        self.streams = streams
+        self.keepalive = keepalive
+        self.room = room
+        self.connections: set[GrpcConnection] = set()
+        self.left = asyncio.Event()
+        self.left.set()
+
+
+class _Call:
+    """One request as far as it has come."""
+
+    __slots__ = ("encoding", "held", "parts", "size", "stream", "whole")
+
+    def __init__(self, stream: int, encoding: str) -> None:
+        self.stream = stream
+        self.encoding = encoding
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.held = 0
+        self.whole = False
+
+
+class GrpcConnection(asyncio.Protocol):
+    """Speaks HTTP/2 with one client (see `Events` for what it hears)."""
+
+    def __init__(self, hall: Hall) -> None:
+        self._hall = hall
+        self._http = Connection(self, client=False, streams=hall.streams)
+        self._calls: dict[int, _Call] = {}
+        self._last = 0
+        self._closing = False
+        self._refuses = False
+        self._reading = False
+        self._flushing = False
+        self._resets = 0
+        self._transport: Any = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._upkeep = Upkeep(
+            hall.keepalive.server_parameters,
+            self._loop.time(),
+            random.uniform(-_SPREAD, _SPREAD),  # noqa: S311 (spreads load)
+        )
+        self._police = PingPolice(hall.keepalive.enforcement_policy)
+
+    def connection_made(self, transport: Any) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = transport
+        # asyncio does so only for sockets that were made with a protocol number; without it an answer may wait 40 ms for an ACK.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._hall.connections.add(self)
+        self._hall.left.clear()
+        self._flush()
+        self._look_after()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._forget_all()
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._hall.connections.discard(self)
+        if not self._hall.connections:
+            self._hall.left.set()
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`: who does not read our answers is not listened to either."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._upkeep.heard = self._loop.time()
+        self._reading = True
+        try:
+            self._http.receive(data)
+        except ConnectionFailure as error:
+            self._http.send_goaway(self._last, error.code, str(error))
+            self._closing = self._refuses = True
+            self._forget_all()
+        finally:
+            self._reading = False
+        self._flush()
+
+    def drain(self) -> None:
+        """Take no new requests, answer those under way, and close.
+
+        What the client sent before it heard of that is taken as well: the last word comes when it has answered a ping.
+        """
+        if self._closing or self._transport is None:
+            return
+        if not self._http.greeted:
+            self._transport.close()
+            return
+        self._closing = True
+        self._http.send_goaway(LARGEST_WINDOW, Reset.NO_ERROR)
+        self._http.send_ping()
+        self._loop.call_later(_GOODBYE, self.on_pong)
+        self._flush()
+
+    def cut(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def on_headers(self, stream: int, headers: Headers, *, end: bool) -> None:
+        """Begin a request, or end it by trailers."""
+        call = self._calls.get(stream)
+        if call is not None:
+            _still_open(call)
+            self._complete(call)
+            return
+        if stream % 2 == 0:
+            raise ConnectionFailure(Reset.PROTOCOL_ERROR, "a client's streams have odd numbers")
+        if stream <= self._last:
+            return  # it is over; the client did not know that
+        if self._refuses or len(self._calls) + self._http.waiting >= self._hall.streams:
+            self._last = stream
+            self._http.send_reset(stream, Reset.REFUSED_STREAM)
+            return
+        self._last = stream
+        self._upkeep.idle_since = None
+        self._http.open(stream)
+        fields = dict(headers)
+        call = self._calls[stream] = _Call(stream, _ENCODINGS.get(fields.get(b"grpc-encoding", b""), "?"))
+        if fields.get(b":path") != _METHOD or fields.get(b":method") != b"POST":
+            path = fields.get(b":path", b"").decode("utf-8", "replace")
+            self._hall.intake.refuse(InvalidRequest(f"no such method: {path}"))
+            self._end(call, Status(Code.UNIMPLEMENTED, "Method not found!"))
+        elif not self._may_send(call, headers):
+            return
+        elif call.encoding == "?":
+            self._end(call, Status(Code.INTERNAL, "the compression is unknown: gzip, deflate and identity are taken"))
+        elif end:
+            self._complete(call)
+
+    def on_data(self, stream: int, data: bytes, *, end: bool) -> None:
+        """Keep a part of a message."""
+        call = self._calls.get(stream)
+        if call is None:
+            if stream > self._last:
+                raise ConnectionFailure(Reset.PROTOCOL_ERROR, "there is no such stream")
+            return
+        _still_open(call)
+        call.parts.append(data)
+        call.size += len(data)
+        limit = self._hall.limit
+        if call.size > limit + PREFIX_SIZE or (
+            len(call.parts) == 1 and int.from_bytes(data[1:PREFIX_SIZE], "big") > limit
+        ):
+            self._refuse(call, too_large(limit))
+        elif end:
+            self._complete(call)
+        else:
+            call.held += len(data)
+            self._hall.room -= len(data)
+            if self._hall.room < 0:
+                self._refuse(call, Backpressure("too many requests come in at a time"))
+
+    def on_reset(self, stream: int, _code: int) -> None:
+        """Forget a request; one that is being taken in is finished all the same."""
+        call = self._calls.get(stream)
+        self._resets += 1
+        if self._resets > _MOST_RESETS:
+            raise ConnectionFailure(Reset.ENHANCE_YOUR_CALM, "too many requests are reset")
+        self._http.drop(stream)
+        if call is not None:
+            self._forget(call)
+
+    def on_goaway(self, _last: int, _code: int, _text: str) -> None:
+        """Go on: the client closes when it has its answers."""
+
+    def on_ping(self) -> None:
+        """Cut off who pings all the time."""
+        if self._police.too_many(self._loop.time(), busy=bool(self._calls)):
+            raise ConnectionFailure(Reset.ENHANCE_YOUR_CALM, "too_many_pings")
+
+    def on_pong(self) -> None:
+        """When draining: whatever the client sends from now on, it sends to somebody else."""
+        if self._closing and not self._refuses and self._transport is not None:
+            self._refuses = True
+            self._http.send_goaway(self._last, Reset.NO_ERROR)
+            self._flush()
+
+    def on_settings(self) -> None:
+        """Nothing of it concerns requests."""
+        self._upkeep.greeted = True
+
+    def _may_send(self, call: _Call, headers: Headers) -> bool:
+        authenticator = self._hall.authenticator
+        if authenticator is None:
+            return True
+        metadata: dict[str, list[str]] = {}
+        for name, value in headers:
+            metadata.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        try:
+            authenticator.authenticate(metadata)
+        except Unauthenticated as error:
+            self._refuse(call, error)
+            return False
+        return True
+
+    def _complete(self, call: _Call) -> None:
+        """Take in a message that has come whole."""
+        parts, call.parts = call.parts, []
+        call.whole = True
+        self._give_back(call)
+        unpacked = unpack(parts[0] if len(parts) == 1 else b"".join(parts))
+        if unpacked is None:
+            self._refuse(call, InvalidRequest("there is no message, or none that is whole"))
+            return
+        message, compressed = unpacked
+
+        def answered(error: Exception | None) -> None:
+            self._answer(call, error)
+
+        if not compressed:
+            self._hall.intake.begin(message, self._hall.decode, answered)
+            return
+        encoding = call.encoding
+
+        def decode(packed: bytes) -> SpanBatch:
+            return self._hall.decode(_unpack(encoding, packed, self._hall.limit))
+
+        self._hall.intake.begin(message, decode, answered, unpacks=True)
+
+    def _refuse(self, call: _Call, error: Exception) -> None:
+        self._hall.intake.refuse(error)
+        self._answer(call, error)
+
+    def _answer(self, call: _Call, error: Exception | None) -> None:
+        if self._calls.get(call.stream) is not call:
+            return  # the sender went away
+        if error is None:
+            self._http.send_headers(call.stream, RESPONSE)
+            self._http.send_body(call.stream, _EMPTY, SUCCESS)
+            self._resets = 0
+            self._police.forgive()
+            self._http.close(call.stream)
+            self._forget(call)
+            self._flush_soon()
+            return
+        row, status = answer(error)
+        code = Code.INTERNAL if isinstance(error, Unreadable) else row.code
+        self._end(call, Status(code, status.message, status.encode()))
+
+    def _end(self, call: _Call, status: Status) -> None:
+        """Answer *status* and no message; what the client still has to send of its own is of no use."""
+        self._http.send_headers(call.stream, status.trailers_only(), end=True)
+        if not call.whole:
+            self._http.send_reset(call.stream, Reset.NO_ERROR)
+        self._http.drop(call.stream)
+        self._forget(call)
+        self._flush_soon()
+
+    def _forget(self, call: _Call) -> None:
+        self._give_back(call)
+        del self._calls[call.stream]
+        if not self._calls:
+            self._upkeep.idle_since = self._loop.time()
+
+    def _forget_all(self) -> None:
+        for call in self._calls.values():
+            self._give_back(call)
+        self._calls.clear()
+
+    def _give_back(self, call: _Call) -> None:
+        self._hall.room += call.held
+        call.held = 0
+
+    def _flush_soon(self) -> None:
+        """Send what was collected, once for all answers of this round of the event loop (a call of the kernel each)."""
+        if not self._reading and not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        transport = self._transport
+        if transport is None:
+            return
+        out = self._http.take()
+        if out:
+            transport.write(out)
+        if self._refuses and not self._calls and not self._http.waiting:
+            transport.close()
+
+    def _look_after(self) -> None:
+        step, again = self._upkeep.step(self._loop.time())
+        if step is Step.CUT:
+            self.cut()
+            return
+        if step is Step.DRAIN:
+            self.drain()
+        elif step is Step.PING:
+            self._http.send_ping()
+            self._flush()
+        self._timer = self._loop.call_at(again, self._look_after)
+
+
+def _still_open(call: _Call) -> None:
+    if call.whole:
+        raise ConnectionFailure(Reset.STREAM_CLOSED, "there is more of a request that was whole")
+
+
+def _unpack(encoding: str, message: bytes, limit: int) -> bytes:
+    if not encoding:
+        raise Unreadable("the message is compressed, and its headers do not say how")
+    try:
+        return decompress(encoding, message, limit)
+    except InvalidRequest as error:
+        if type(error) is InvalidRequest:
+            raise Unreadable(str(error)) from error
+        raise
