@@ -177,8 +177,10 @@ class Sending:
 
 
 @contextmanager
-def standing(system: System, model: Path, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Stand]:
-    """Start a sink and *system* in front of it; logs go to *folder*.
+def standing(
+    system: System, model: Path, folder: Path, settings: Mapping[str, str] | None = None, name: str | None = None
+) -> Iterator[Stand]:
+    """Start a sink and *system* in front of it; logs go to *folder*, under *name* or the system's.
 
     Raises:
         RuntimeError: a process did not start.
@@ -187,10 +189,10 @@ def standing(system: System, model: Path, folder: Path, settings: Mapping[str, s
     command = [sys.executable, "-m", "benchmarks.sink", "--port", str(sink_port)]
     target = f"{HOST}:{sink_port}"
     place = Place(
-        port=free_port(), target=target, log=folder / f"{system.name}.log", model=model, settings=settings or {}
+        port=free_port(), target=target, log=folder / f"{name or system.name}.log", model=model, settings=settings or {}
     )
     with (
-        Process(command, log=folder / "sink.log", ready=listening(sink_port)),
+        Process(command, log=folder / f"sink-{name or system.name}.log", ready=listening(sink_port)),
         grpc.insecure_channel(target) as channel,
         system.start(place) as process,
     ):
