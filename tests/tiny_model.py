@@ -12,7 +12,7 @@ import numpy as np
 
 from otel_tracead.artifact import folder
 from otel_tracead.artifact.manifest import SCHEMA_VERSION, Labels, Manifest, Network, ReportCard
-from otel_tracead.detection.scorer import DETAILS, SURPRISES
+from otel_tracead.detection.scorer import OUTPUTS
 from otel_tracead.generator import Fault, Scenario, requests, simulate
 from otel_tracead.traces.encoding import Encoder
 from otel_tracead.traces.labels import LabelTemplate
@@ -27,7 +27,7 @@ from otel_tracead.training.recipe import Loss
 from otel_tracead.wire.otlp import Envelopes, decode_request
 
 START = 1_700_000_000_000_000_000
-SIZES = {"embedding": 4, "label_units": 5, "time_units": 3, "joint_units": 6, "head_units": 4, "components": 2}
+SIZES = {"embedding": 4, "label_units": 5, "time_units": 3, "head_units": 4, "components": 2}
 
 
 def shop_traces(seed: int = 1, duration_s: float = 60.0, faults: tuple[Fault, ...] = ()) -> list[Trace]:
@@ -38,23 +38,22 @@ def shop_traces(seed: int = 1, duration_s: float = 60.0, faults: tuple[Fault, ..
 
 def random_network(architecture: Architecture, seed: int = 0) -> bytes:
     """Give the bytes of a network with random weights."""
-    a, random = architecture, np.random.default_rng(seed)
+    a, k, random = architecture, architecture.components, np.random.default_rng(seed)
 
     def some(*shape: int) -> np.ndarray:
         return random.normal(0.0, 0.3, shape).astype(np.float32)
 
     weights = {
         "embedding.weight": some(a.labels, a.embedding),
-        "next_embedding.weight": some(a.labels, a.embedding),
-        "label_head.weight": some(a.labels, a.joint_units),
-        "label_head.bias": some(a.labels),
-        "time_hidden.weight": some(a.head_units, a.joint_units + a.embedding),
+        "next_hidden.weight": some(a.labels, a.head_units),
+        "label_head.weight": some(a.classes, a.joined),
+        "label_head.bias": some(a.classes),
+        "time_hidden.weight": some(a.head_units, a.joined),
         "time_hidden.bias": some(a.head_units),
-        "time_head.weight": 0.1 * some(3 * a.components, a.head_units),
-        "time_head.bias": np.array([0, 0, -0.5, 0.5, -0.5, -0.5][: 3 * a.components], np.float32),
+        "time_head.weight": 0.1 * some(3 * k, a.head_units),
+        "time_head.bias": np.concatenate((np.zeros(k), np.linspace(-0.5, 0.5, k), np.full(k, -0.5))).astype(np.float32),
     }
-    layers = (("label", a.embedding, a.label_units), ("time", 1, a.time_units))
-    for name, wide, units in (*layers, ("joint", a.label_units + a.time_units, a.joint_units)):
+    for name, wide, units in (("label", a.embedding, a.label_units), ("time", a.embedding + 1, a.time_units)):
         weights |= {
             f"{name}_lstm.weight_ih_l0": some(4 * units, wide),
             f"{name}_lstm.weight_hh_l0": some(4 * units, units),
@@ -85,7 +84,7 @@ def manifest_of(model: Learned, template: LabelTemplate | None = None) -> Manife
         network=Network(
             architecture={"type": "multimodal_lstm", **asdict(model.architecture)},
             inputs={"labels": ["batch", "time"], "times": ["batch", "time", 1], "state": ["batch", state]},
-            outputs=[*SURPRISES, *DETAILS],
+            outputs=[*OUTPUTS],
             state=state,
         ),
         thresholds={"false_positive_rate": 0.01},

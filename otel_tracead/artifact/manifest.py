@@ -10,7 +10,7 @@ from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.labels import LabelTemplate
 from otel_tracead.traces.sequences import Order
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 class _Part(BaseModel):

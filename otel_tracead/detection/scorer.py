@@ -1,5 +1,6 @@
-"""Runs the network: ONNX Runtime sessions, buckets of traces, and windows with carried state."""
+"""Runs the network: ONNX Runtime sessions, rectangles of traces, and windows with carried state."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,22 +9,26 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.detection.bound_runs import Feeds
 from otel_tracead.detection.mixture import exceeded_by
+from otel_tracead.detection.packing import Packed, pack
 from otel_tracead.detection.session import Provider, Run, Session
+from otel_tracead.traces.dictionary import RARE_ID
 
 Ints = npt.NDArray[np.int64]
+Ints32 = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 
 _CELLS: Final = 2048  # events with padding in one run on the CPU: what it works on stays in the cache
 _CELLS_CUDA: Final = 262_144
 _WINDOW: Final = 1024
-_DETAILS_COST: Final = 4  # they take so much more memory than surprises
-_PADDING: Final = 1.15
-SURPRISES: Final = ("label_surprise", "time_surprise", "state_out")
+_TOP: Final = 3
 LONG: Final = 0.1
 """The share of events that are predicted to take longer than what counts as long."""
-DETAILS: Final = ("label_rank", "top_labels", "top_probabilities", "time_mixture")
+_LONG_NATS: Final = -float(np.log(LONG))
+_STATE: Final = "state_out"
+OUTPUTS: Final = ("label_surprise", "time_surprise", "mixture", "log_probabilities", _STATE)
 
 
 @dataclass(slots=True)
@@ -31,7 +36,7 @@ class Surprise:
     """What the network says of each position; positions are the events of a trace and then its end.
 
     Attributes:
-        label: -ln probability of the label that came `[positions]`.
+        label: -ln probability of the label that came, or of `!rare` for one that the network has no class for `[positions]`.
         time: -ln of the probability of a time as long `[positions]`; 0 at the end of a trace.
         long: the time that one in ten such events was to exceed, on its label's scale `[positions]`; inf where it was not
             exceeded.
@@ -83,8 +88,17 @@ class Scorer:
     ) -> None:
         self._state = state
         self._session = Session(model, partial(self._try_out, labels), provider=provider, threads=threads)
-        self.execution_provider = self._session.execution_provider
         self._cells = _CELLS if self.execution_provider == "cpu" else _CELLS_CUDA
+
+    @property
+    def execution_provider(self) -> str:
+        """Where the next run is made; see `Session`."""
+        return self._session.execution_provider
+
+    @property
+    def trouble(self) -> str:
+        """Why that is not CUDA; see `Session`."""
+        return self._session.trouble
 
     def _try_out(self, labels: int, run: Run) -> None:
         """Try the network on every label."""
@@ -94,9 +108,15 @@ class Scorer:
             "times": np.zeros((*ids.shape, 1), np.float32),
             "state": np.zeros((1, self._state), np.float32),
         }
-        outputs = (*SURPRISES, *DETAILS)
-        shapes = dict(zip(outputs, (o.shape for o in run(outputs, feeds)), strict=True))
-        wanted = dict.fromkeys((*SURPRISES[:2], DETAILS[0]), (1, labels)) | {"state_out": (1, self._state)}
+        shapes = dict(zip(OUTPUTS, (output.shape for output in run(OUTPUTS, feeds)), strict=True))
+        components, classes = shapes["mixture"][-1] // 3, shapes["log_probabilities"][-1]
+        wanted = {
+            "label_surprise": (1, labels),
+            "time_surprise": (1, labels),
+            "mixture": (1, labels, 3 * components),
+            "log_probabilities": (1, labels, classes),
+            _STATE: (1, self._state),
+        }
         for name, shape in wanted.items():
             if shapes[name] != shape:
                 raise ValueError(f"{name} has shape {shapes[name]}, not {shape}")
@@ -110,77 +130,94 @@ class Scorer:
             offsets: first event of each trace `[traces + 1]`.
             ranks: whether to give the ranks, too; costs more.
         """
-        lengths = np.diff(offsets)
-        positions = np.concatenate(([0], np.cumsum(lengths + 1)))
-        label = np.zeros(positions[-1])
-        time = np.zeros(positions[-1])
-        long = np.full(positions[-1], np.inf)
-        rank = np.zeros(positions[-1] if ranks else 0, np.int64)
-        into = (label, time, rank) if ranks else (label, time)
-        outputs = (*SURPRISES[:2], *DETAILS[: len(into) - 2], DETAILS[-1], "state_out")
-        for bucket in _buckets(lengths, self._cells):
-            at = 0
-            for found, valid in self._windows(labels, times, offsets, bucket, outputs):
-                rows, columns = np.nonzero(valid)
-                place = positions[bucket][rows] + at + columns
-                for column, output in zip(into, found[:-1], strict=True):
-                    column[place] = output[rows, columns]
-                exceeded = time[place] > -np.log(LONG)
-                rows, columns, place = rows[exceeded], columns[exceeded], place[exceeded]
-                long[place] = exceeded_by(found[-1][rows, columns], LONG)
-                at += valid.shape[1]
-        time[positions[1:] - 1] = 0.0
-        long[positions[1:] - 1] = np.inf
-        return Surprise(label, time, long, positions.astype(np.int64), rank)
+        packed = pack(labels, times, offsets, np.arange(len(offsets) - 1), self._cells)
+        size = len(packed.place)
+        label, time = np.empty(size), np.empty(size)
+        long, rank = np.full(size, np.inf), np.zeros(size if ranks else 0, np.int64)
+        exceeded, mixtures = [], []
+        for positions, cells, (labels_came, times_came, mixture, *probabilities) in self._runs(
+            packed, OUTPUTS[: 4 if ranks else 3]
+        ):
+            place = packed.place[positions]
+            label[place] = labels_came.take(cells)
+            time[place] = surprises = times_came.take(cells)
+            over = np.flatnonzero(surprises > _LONG_NATS)
+            exceeded.append(place[over])
+            mixtures.append(_by_cell(mixture, cells[over]))
+            for one in probabilities:
+                rank[place] = _ranks(_by_cell(one, cells), packed.came[positions])
+        if exceeded:
+            long[np.concatenate(exceeded)] = exceeded_by(_normalised(np.concatenate(mixtures)), LONG)
+        bounds = offsets + np.arange(len(offsets))
+        time[bounds[1:] - 1] = 0.0
+        long[bounds[1:] - 1] = np.inf
+        return Surprise(label, time, long, bounds, rank)
 
     def details(self, labels: Ints, times: Floats, offsets: Ints, traces: Ints) -> list[Details]:
         """Explain some *traces* of those given (see `surprise`), in their order."""
+        packed = pack(labels, times, offsets, traces, _CELLS)
+        parts: list[tuple[Any, ...]] = []
+        for positions, cells, (mixture, probabilities) in self._runs(packed, OUTPUTS[2:4]):
+            log_probabilities = _by_cell(probabilities, cells)
+            rank = _ranks(log_probabilities, packed.came[positions])
+            parts.append((rank, *_best(log_probabilities), _normalised(_by_cell(mixture, cells))))
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         explained: dict[int, Details] = {}
-        lengths = np.diff(offsets)[traces]
-        for bucket in _buckets(lengths, self._cells // _DETAILS_COST):
-            windows = self._windows(labels, times, offsets, traces[bucket], (*DETAILS, "state_out"))
-            parts = [found for found, _ in windows]
-            outputs = [np.concatenate([part[i] for part in parts], axis=1) for i in range(len(DETAILS))]
-            for place, trace in enumerate(bucket.tolist()):
-                explained[trace] = Details(*(output[place, : lengths[trace] + 1] for output in outputs))
+        for trace, last, width in zip(packed.order.tolist(), packed.ends.tolist(), packed.widths.tolist(), strict=True):
+            explained[trace] = Details(*(column[last + 1 - width : last + 1] for column in columns))
         return [explained[trace] for trace in range(len(traces))]
 
-    def _windows(
-        self, labels: Ints, times: Floats, offsets: Ints, bucket: Ints, outputs: Sequence[str]
-    ) -> Iterator[tuple[list[Any], npt.NDArray[np.bool_]]]:
-        """Run one bucket window after window, and give the outputs but the state, and which cells are positions."""
-        lengths = np.diff(offsets)[bucket]
-        width = int(lengths.max()) + 2  # `!0` before and after
-        column = np.arange(width)
-        inside = (column >= 1) & (column <= lengths[:, None])
-        source = np.where(inside, offsets[bucket][:, None] + column - 1, 0)
-        ids = np.where(inside, labels[source] if len(labels) else 0, 0).astype(np.int32)
-        clipped = np.where(inside, times[source] if len(times) else 0.0, 0.0).astype(np.float32)[..., None]
-        state = np.zeros((len(bucket), self._state), np.float32)
-        valid = column[1:] <= lengths[:, None] + 1
-        for start in range(0, width - 1, _WINDOW):
-            stop = min(start + _WINDOW, width - 1)
-            feeds = {"labels": ids[:, start : stop + 1], "times": clipped[:, start : stop + 1], "state": state}
-            *found, state = self._session.run(outputs, feeds)
-            yield found, valid[:, start:stop]
+    def _runs(self, packed: Packed, outputs: Sequence[str]) -> Iterator[tuple[slice, Ints, list[Any]]]:
+        """Run rectangle after rectangle, and give positions of *packed*, their cells and the outputs."""
+        short = [rectangle for rectangle in packed.rectangles if rectangle.width <= _WINDOW]
+        where: deque[Ints] = deque()
+
+        def feeds() -> Iterator[Feeds]:
+            for rectangle in short:
+                labels, times, cells = packed.unpacked(rectangle)
+                where.append(cells)
+                yield self._feeds(labels, times, np.zeros((len(labels), self._state), np.float32))
+
+        for rectangle, found in zip(short, self._session.stream(outputs, feeds()), strict=True):
+            yield rectangle.positions, where.popleft(), found
+        for rectangle in packed.rectangles[len(short) :]:  # the longest come last
+            labels, times, cells = packed.unpacked(rectangle)
+            state, windows = np.zeros((len(labels), self._state), np.float32), []
+            for start in range(0, rectangle.width, _WINDOW):
+                window = slice(start, start + _WINDOW + 1)
+                given = self._feeds(labels[:, window], times[:, window], state)
+                *found, state = self._session.run((*outputs, _STATE), given)
+                windows.append(found)
+            yield rectangle.positions, cells, [np.concatenate(parts, axis=1) for parts in zip(*windows, strict=True)]
+
+    @staticmethod
+    def _feeds(labels: Ints32, times: Floats32, state: Floats32) -> Feeds:
+        return {"labels": labels, "times": times[..., None], "state": state}
 
 
-def _buckets(lengths: Ints, cells: int) -> Iterator[Ints]:
-    """Cut traces, ordered by length, into runs of at most *cells* cells with little padding."""
-    order = np.argsort(lengths, kind="stable")
-    start = 0
-    widths = lengths[order] + 1
-    total = np.concatenate(([0], np.cumsum(widths)))
-    n = len(order)
-    while start < n:
-        # The widest bucket that fits: its cells are count * last width.
-        stop = start + 1
-        limit = min(n, start + max(1, cells // int(widths[start])))
-        while stop < limit:
-            count = stop + 1 - start
-            padded = count * int(widths[stop])
-            if padded > cells or (count > 16 and padded > _PADDING * (total[stop + 1] - total[start])):
-                break
-            stop += 1
-        yield order[start:stop]
-        start = stop
+def _by_cell(output: Floats32, cells: Ints) -> Floats32:
+    """Give the numbers of some *cells* of an output `[batch, steps, numbers]`, which are counted row by row."""
+    return output.reshape(-1, output.shape[-1])[cells]
+
+
+def _normalised(mixture: Floats32) -> Floats32:
+    """Turn weights as the network gives them into `Details.mixture`'s, which sum to 1 when they are no logarithms."""
+    weight, mean, log_scale = np.split(mixture, 3, axis=-1)
+    return np.concatenate((weight - np.logaddexp.reduce(weight, axis=-1, keepdims=True), mean, log_scale), axis=-1)
+
+
+def _ranks(log_probabilities: Floats32, came: Ints32) -> Ints:
+    """Count the labels that were more probable than the one that *came* `[n]`; one without a class is a `!rare` one."""
+    classes = np.where(came < log_probabilities.shape[1], came, RARE_ID)
+    own = np.take_along_axis(log_probabilities, classes[:, None], axis=1)
+    return np.asarray((log_probabilities > own).sum(axis=1))
+
+
+def _best(log_probabilities: Floats32) -> tuple[Ints, Floats32]:
+    """Find the most probable labels and their probabilities `[n, <= 3]`, best first."""
+    left, rows = log_probabilities.copy(), np.arange(len(log_probabilities))
+    top = np.empty((len(left), min(_TOP, left.shape[1])), np.int64)
+    for column in top.T:  # some passes cost less than sorting
+        column[:] = left.argmax(axis=1)
+        left[rows, column] = -np.inf
+    return top, np.exp(np.take_along_axis(log_probabilities, top, axis=1))

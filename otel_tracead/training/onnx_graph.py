@@ -1,19 +1,23 @@
 """The network as an ONNX graph with the verdict's numbers inside, written node by node.
 
 Written by hand and not traced: labels go in as ids (a gather instead of a product with one-hot rows), the state is
-carried over windows, and only what a verdict needs comes out. `otel_tracead.detection.scorer` runs it.
+carried over windows, and what comes out beside the surprises is what they are made of, so that it costs nothing.
+`otel_tracead.detection.scorer` runs it.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from otel_tracead.traces.dictionary import RARE_ID
 from otel_tracead.training.architecture import CLIP, LOG_SCALE_MAX, LOG_SCALE_MIN, Architecture
 from otel_tracead.training.onnx_nodes import Array, Graph, encode, value
 
-_TOP = 3
+_FARTHEST: Final = 80.0
+"""Scales above a component's mean beyond which all times are as improbable: e to it is still a number in 32 bits."""
 
 
 def build(weights: Mapping[str, Array], architecture: Architecture) -> bytes:
@@ -32,85 +36,89 @@ def build(weights: Mapping[str, Array], architecture: Architecture) -> bytes:
         ("one", [1]),
         ("zero", [0]),
         ("minus_one", [-1]),
-        ("two", [2]),
         ("last", [np.iinfo(np.int64).max]),
     ):
         g.constant(name, index, np.int64)
-    k = a.components
-    inputs = g.add("Slice", ["labels", "zero", "minus_one", "one"], "labels_in")
-    following = g.add("Slice", ["labels", "one", "last", "one"], "labels_next")
-    times = g.add("Slice", ["times", "zero", "minus_one", "one"], "times_in")
-    next_times = g.add("Slice", ["times", "one", "last", "one"], "times_next")
+    g.add("Slice", ["labels", "zero", "minus_one", "one"], "labels_in")
+    g.add("Slice", ["times", "zero", "minus_one", "one"], "times_in")
     # ONNX Runtime's LSTM wants time first.
-    g.add("Transpose", [inputs], "labels_by_step", perm=[1, 0])
+    g.add("Transpose", ["labels_in"], "labels_by_step", perm=[1, 0])
+    g.add("Transpose", ["times_in"], "times_by_step", perm=[1, 0, 2])
     g.add("Gather", [g.constant("embedding", weights["embedding.weight"]), "labels_by_step"], "embedded")
-    g.add("Clip", [times, g.constant("clip_low", -CLIP), g.constant("clip_high", CLIP)], "times_clipped")
-    g.add("Transpose", ["times_clipped"], "times_by_step", perm=[1, 0, 2])
-    widths = [width for width in (a.label_units, a.time_units, a.joint_units) for _ in range(2)]
-    g.constant("widths", widths, np.int64)
-    g.add("Split", ["state", "widths"], [f"state_{i}" for i in range(6)], axis=1)
-    states: list[str] = []
-    by_label = _lstm(g, "label", weights, "label_lstm", "embedded", a.label_units, 0, states)
-    by_time = _lstm(g, "time", weights, "time_lstm", "times_by_step", a.time_units, 2, states)
-    g.add("Concat", [by_label, by_time], "joined", axis=-1)
-    joint = _lstm(g, "joint", weights, "joint_lstm", "joined", a.joint_units, 4, states)
-    g.add("Concat", states, "state_out", axis=1)
-    g.add("Transpose", [joint], "hidden", perm=[1, 0, 2])
-    # Labels.
-    g.add("MatMul", ["hidden", g.constant("label_head", weights["label_head.weight"].T)], "label_product")
-    g.add("Add", ["label_product", g.constant("label_bias", weights["label_head.bias"])], "logits")
-    g.add("Cast", [following], "next_ids", to=TensorProto.INT64)
-    g.add("Unsqueeze", ["next_ids", "minus_one"], "next_column")
-    g.add("GatherElements", ["logits", "next_column"], "came_column", axis=-1)
-    # Not a ReduceLogSumExp over the labels: ONNX Runtime takes three times as long for it.
-    g.add("LogSoftmax", ["logits"], "log_probabilities", axis=-1)
-    g.add("GatherElements", ["log_probabilities", "next_column"], "came_log_probability", axis=-1)
-    g.add("Neg", ["came_log_probability"], "surprise_column")
-    g.add("Squeeze", ["surprise_column", "minus_one"], "label_surprise")
-    # Times.
-    g.add("Gather", [g.constant("next_embedding", weights["next_embedding.weight"]), following], "next_embedded")
-    g.add("Concat", ["hidden", "next_embedded"], "time_input", axis=-1)
-    g.add("MatMul", ["time_input", g.constant("time_hidden", weights["time_hidden.weight"].T)], "time_hidden_product")
-    g.add(
-        "Add", ["time_hidden_product", g.constant("time_hidden_bias", weights["time_hidden.bias"])], "time_hidden_sum"
-    )
-    g.add("Tanh", ["time_hidden_sum"], "time_hidden_out")
-    g.add("MatMul", ["time_hidden_out", g.constant("time_head", weights["time_head.weight"].T)], "time_product")
-    g.add("Add", ["time_product", g.constant("time_bias", weights["time_head.bias"])], "mixture")
-    g.constant("thirds", [k, k, k], np.int64)
-    g.add("Split", ["mixture", "thirds"], ["weight", "mean", "scale"], axis=-1)
-    g.add("LogSoftmax", ["weight"], "log_weight", axis=-1)
-    g.add(
-        "Clip", ["scale", g.constant("scale_low", LOG_SCALE_MIN), g.constant("scale_high", LOG_SCALE_MAX)], "log_scale"
-    )
-    g.add("Neg", ["log_scale"], "minus_scale")
-    g.add("Exp", ["minus_scale"], "inverse_scale")
-    g.add("Sub", [next_times, "mean"], "difference")
-    g.add("Mul", ["difference", "inverse_scale"], "standardized")
-    g.add("Softplus", ["standardized"], "minus_log_survival")
-    g.add("Sub", ["log_weight", "minus_log_survival"], "log_parts")
-    g.add("ReduceLogSumExp", ["log_parts"], "log_survival", axes=[-1], keepdims=0)
-    g.add("Neg", ["log_survival"], "time_surprise")
-    # Details, computed only where asked for.
-    g.add("Greater", ["logits", "came_column"], "more_probable")
-    g.add("Cast", ["more_probable"], "more_probable_int", to=TensorProto.INT64)
-    g.add("ReduceSum", ["more_probable_int", "minus_one"], "label_rank", keepdims=0)
-    g.add("Softmax", ["logits"], "probabilities", axis=-1)
-    g.constant("top", [min(_TOP, a.labels)], np.int64)
-    g.add("TopK", ["probabilities", "top"], ["top_probabilities", "top_labels"], axis=-1)
-    g.add("Concat", ["log_weight", "mean", "log_scale"], "time_mixture", axis=-1)
+    g.add("Clip", ["times_by_step", g.constant("clip_low", -CLIP), g.constant("clip_high", CLIP)], "times_clipped")
+    g.add("Concat", ["embedded", "times_clipped"], "events", axis=-1)
+    g.add("Unsqueeze", ["state", "zero"], "layer_state")
+    g.constant("widths", [a.label_units, a.label_units, a.time_units, a.time_units], np.int64)
+    states = ["label_h", "label_c", "time_h", "time_c"]
+    g.add("Split", ["layer_state", "widths"], states, axis=2)
+    by_label = g.lstm("label", weights, "label_lstm", "embedded", a.label_units, states[:2])
+    by_time = g.lstm("time", weights, "time_lstm", "events", a.time_units, states[2:])
+    ends = [
+        g.add("Squeeze", [f"{layer}_{end}n", "zero"], f"{layer}_{end}_out")
+        for layer in ("label", "time")
+        for end in "hc"
+    ]
+    g.add("Concat", ends, "state_out", axis=1)
+    # A unit that is always 1 makes the label head's bias a part of its product. (Made of shapes, it would be made on the CPU.)
+    g.constant("unit", 1.0)
+    g.add("Clip", ["times_by_step", "unit", "unit"], "ones")
+    g.add("Concat", [by_label, by_time, "ones"], "joined_by_step", axis=-1)
+    g.add("Transpose", ["joined_by_step"], "joined", perm=[1, 0, 2])
+    g.add("Slice", ["labels", "one", "last", "one"], "labels_came")
+    g.add("Slice", ["times", "one", "last", "one"], "times_came_column")
+    g.add("Squeeze", ["times_came_column", "minus_one"], "times_came")
+    _label_head(g, weights, a)
+    _time_head(g, weights, a)
     return encode(_graph(g, a))
 
 
-def _lstm(
-    g: Graph, name: str, weights: Mapping[str, Array], prefix: str, x: str, units: int, state: int, states: list[str]
-) -> str:
-    """Add one LSTM layer with its part of the carried state."""
-    h = g.add("Unsqueeze", [f"state_{state}", "zero"], f"{name}_h")
-    c = g.add("Unsqueeze", [f"state_{state + 1}", "zero"], f"{name}_c")
-    out = g.lstm(name, weights, prefix, x, units, (h, c))
-    states.extend(g.add("Squeeze", [f"{name}_{end}", "zero"], f"{name}_{end}_flat") for end in ("hn", "cn"))
-    return out
+def _label_head(g: Graph, weights: Mapping[str, Array], a: Architecture) -> None:
+    head = np.concatenate((weights["label_head.weight"].T, weights["label_head.bias"][None]))
+    g.add("MatMul", ["joined", g.constant("label_head", head)], "logits")
+    # Not a ReduceLogSumExp over the labels: ONNX Runtime takes three times as long for it.
+    g.add("LogSoftmax", ["logits"], "log_probabilities", axis=-1)
+    came = "labels_came"
+    if a.classes < a.labels:
+        g.add("Less", [came, g.constant("classes", a.classes, np.int32)], "has_class")
+        came = g.add("Where", ["has_class", came, g.constant("rare", RARE_ID, np.int32)], "classes_came")
+    g.add("Unsqueeze", [came, "minus_one"], "came_column")
+    g.add("GatherElements", ["log_probabilities", "came_column"], "came_log_probability", axis=-1)
+    g.add("Squeeze", ["came_log_probability", "minus_one"], "minus_label_surprise")
+    g.add("Neg", ["minus_label_surprise"], "label_surprise")
+
+
+def _time_head(g: Graph, weights: Mapping[str, Array], a: Architecture) -> None:
+    bias = weights["next_hidden.weight"] + weights["time_hidden.bias"]
+    g.add("Gather", [g.constant("next_hidden", bias), "labels_came"], "by_label")
+    head = np.pad(weights["time_hidden.weight"].T, ((0, 1), (0, 0)))
+    g.add("MatMul", ["joined", g.constant("time_hidden", head)], "hidden_product")
+    g.add("Add", ["hidden_product", "by_label"], "hidden_sum")
+    g.add("Tanh", ["hidden_sum"], "hidden")
+    g.add("MatMul", ["hidden", g.constant("time_head", weights["time_head.weight"].T)], "numbers_product")
+    # Components first: what follows is of four numbers a cell, and rows so short would cost more than the arithmetic.
+    g.add("Transpose", ["numbers_product"], "numbers_by_component", perm=[2, 0, 1])
+    bias = weights["time_head.bias"][:, None, None]
+    g.add("Add", ["numbers_by_component", g.constant("time_bias", bias)], "numbers")
+    g.constant("thirds", [a.components] * 3, np.int64)
+    g.add("Split", ["numbers", "thirds"], ["weight", "mean", "scale"], axis=0)
+    limits = [g.constant("scale_low", LOG_SCALE_MIN), g.constant("scale_high", LOG_SCALE_MAX)]
+    g.add("Clip", ["scale", *limits], "log_scale")
+    g.add("Concat", ["weight", "mean", "log_scale"], "mixture_by_component", axis=0)
+    g.add("Transpose", ["mixture_by_component"], "mixture", perm=[1, 2, 0])
+    g.add("Neg", ["log_scale"], "minus_scale")
+    g.add("Exp", ["minus_scale"], "inverse_scale")
+    g.add("Sub", ["times_came", "mean"], "difference")
+    g.add("Mul", ["difference", "inverse_scale"], "standardized")
+    # P = sum(w / (1 + e^z)) / sum(w). In logarithms, by Softplus and ReduceLogSumExp, it took a quarter of the whole run.
+    g.add("Clip", ["standardized", g.constant("z_low", -_FARTHEST), g.constant("z_high", _FARTHEST)], "z")
+    g.add("Exp", ["z"], "odds")
+    g.add("Add", ["odds", "unit"], "odds_and_one")
+    g.add("Exp", ["weight"], "weights")
+    g.add("Div", ["weights", "odds_and_one"], "survivals")
+    g.add("ReduceSum", ["survivals", "zero"], "survival", keepdims=0)
+    g.add("ReduceSum", ["weights", "zero"], "weight_sum", keepdims=0)
+    g.add("Div", ["weight_sum", "survival"], "inverse_probability")
+    g.add("Log", ["inverse_probability"], "time_surprise")
 
 
 def _graph(g: Graph, a: Architecture) -> onnx.GraphProto:
@@ -125,11 +133,9 @@ def _graph(g: Graph, a: Architecture) -> onnx.GraphProto:
         [
             value("label_surprise", TensorProto.FLOAT, "batch", "steps"),
             value("time_surprise", TensorProto.FLOAT, "batch", "steps"),
+            value("mixture", TensorProto.FLOAT, "batch", "steps", 3 * a.components),
+            value("log_probabilities", TensorProto.FLOAT, "batch", "steps", a.classes),
             value("state_out", TensorProto.FLOAT, "batch", a.state),
-            value("label_rank", TensorProto.INT64, "batch", "steps"),
-            value("top_labels", TensorProto.INT64, "batch", "steps", min(_TOP, a.labels)),
-            value("top_probabilities", TensorProto.FLOAT, "batch", "steps", min(_TOP, a.labels)),
-            value("time_mixture", TensorProto.FLOAT, "batch", "steps", 3 * a.components),
         ],
         g.constants,
     )

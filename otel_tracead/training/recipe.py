@@ -26,7 +26,7 @@ class Recipe:
     """
 
     epochs: int | None = None
-    steps: int = 1500
+    steps: int = 3000
     fewest_epochs: int = 3
     batch: int = 24
     learning_rate: float = 6e-3

@@ -47,9 +47,8 @@ class ModelSection(Section):
         name: without it the name of the output folder.
         version: without it made of the checksum of the content.
         embedding: numbers that a label becomes.
-        label_units: width of the label LSTM.
-        time_units: width of the response-time LSTM.
-        joint_units: width of the layer that joins them.
+        label_units: width of the LSTM that reads labels.
+        time_units: width of the LSTM that reads labels and response times.
         head_units: hidden units of the response-time head.
         components: distributions in its mixture.
     """
@@ -59,7 +58,6 @@ class ModelSection(Section):
     embedding: Positive | None = None
     label_units: Positive | None = None
     time_units: Positive | None = None
-    joint_units: Positive | None = None
     head_units: Positive | None = None
     components: Positive | None = None
 

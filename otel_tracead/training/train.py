@@ -11,7 +11,7 @@ from otel_tracead.artifact.manifest import Labels, Manifest, Network
 from otel_tracead.detection.check import CheckResult, conclude, try_out
 from otel_tracead.detection.detector import DetectionSettings, ModelDetector
 from otel_tracead.detection.paths import operations
-from otel_tracead.detection.scorer import DETAILS, SURPRISES, Scorer
+from otel_tracead.detection.scorer import OUTPUTS, Scorer
 from otel_tracead.detection.verdicts import ModelInfo
 from otel_tracead.traces.encoding import Events, select
 from otel_tracead.traces.reading import Source
@@ -67,7 +67,7 @@ def train(
                 "times": ["batch", "time", 1],
                 "state": ["batch", learned.architecture.state],
             },
-            outputs=[*SURPRISES, *DETAILS],
+            outputs=[*OUTPUTS],
             state=learned.architecture.state,
         ),
         thresholds={"false_positive_rate": config.calibration.false_positive_rate},

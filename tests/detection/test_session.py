@@ -18,7 +18,7 @@ from otel_tracead.training.architecture import Architecture
 LABELS = 12
 ARCHITECTURE = Architecture(labels=LABELS, **SIZES)
 NETWORK = random_network(ARCHITECTURE)
-OUTPUTS = ("label_surprise", "time_surprise", "label_rank", "time_mixture", "state_out")
+OUTPUTS = ("label_surprise", "time_surprise", "mixture", "log_probabilities", "state_out")
 NO_MEMORY = "bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 15168000"
 ILLEGAL = "CUDA error cudaErrorIllegalAddress:an illegal memory access was encountered"
 

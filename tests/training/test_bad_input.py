@@ -16,7 +16,7 @@ pytestmark = pytest.mark.train
 pytest.importorskip("torch", reason="training needs the extra `train` (make test-peers)")
 
 MILLISECOND = 1_000_000
-QUICK = "training: {steps: 40, folds: 2, device: cpu}\nmodel: {label_units: 8, joint_units: 12}\n"
+QUICK = "training: {steps: 40, folds: 2, device: cpu}\nmodel: {label_units: 8, time_units: 8}\n"
 
 
 def whole_milliseconds(span: Span) -> None:

@@ -17,7 +17,7 @@ from otel_tracead.wire.files import TraceFileWriter
 pytestmark = pytest.mark.train
 pytest.importorskip("torch", reason="training needs the extra `train` (make test-peers)")
 
-QUICK = "training: {steps: 120, folds: 2, device: cpu}\nmodel: {label_units: 16, joint_units: 24}\n"
+QUICK = "training: {steps: 120, folds: 2, device: cpu}\nmodel: {label_units: 16, time_units: 16}\n"
 
 
 def train(*arguments: str) -> subprocess.CompletedProcess[str]:

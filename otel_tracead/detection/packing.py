@@ -1,0 +1,114 @@
+"""Packs traces of any lengths into rectangles with little padding, and says where each event lies in them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Ints32 = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+
+_PADDING: Final = 1.15
+_FEW: Final = 16  # traces that may be padded as they like
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Some traces, one a row.
+
+    Attributes:
+        traces: which ones, in the order of `Packed`.
+        positions: theirs, in the order of `Packed`.
+        width: positions of the longest.
+    """
+
+    traces: slice
+    positions: slice
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Traces by length, and their positions one after the other: the events of a trace and then its end.
+
+    Attributes:
+        rectangles: what the traces lie in, in their order.
+        order: which of the traces that were to be packed each one is `[traces]`.
+        widths: positions of each trace `[traces]`.
+        ends: the last position of each trace `[traces]`.
+        place: index of each position among those of all traces as they were given `[positions]`.
+        came: label at each position, `!0` at an end `[positions]`.
+        took: scaled time at each position, 0 at an end `[positions]`.
+    """
+
+    rectangles: list[Rectangle]
+    order: Ints
+    widths: Ints
+    ends: Ints
+    place: Ints
+    came: Ints32
+    took: Floats32
+
+    def unpacked(self, rectangle: Rectangle) -> tuple[Ints32, Floats32, Ints]:
+        """Lay a rectangle out.
+
+        Returns:
+            Label and time of each event `[traces, width + 1]`, one column later than their positions: zeros stand before a
+            trace, at its end and in the padding. And the cells, counted row by row, that are positions `[positions]`.
+        """
+        inside = np.arange(rectangle.width) < self.widths[rectangle.traces, None]
+        labels = np.zeros((len(inside), rectangle.width + 1), np.int32)
+        times = np.zeros(labels.shape, np.float32)
+        labels[:, 1:][inside] = self.came[rectangle.positions]
+        times[:, 1:][inside] = self.took[rectangle.positions]
+        return labels, times, np.flatnonzero(inside)
+
+
+def pack(labels: Ints, times: Floats, offsets: Ints, traces: Ints, cells: int) -> Packed:
+    """Pack some *traces* of those given into rectangles of at most *cells* positions with padding, or of one trace.
+
+    Args:
+        labels: dictionary index of each event `[m]`.
+        times: scaled time of each event `[m]`.
+        offsets: first event of each of all traces `[all traces + 1]`.
+        traces: which of them.
+        cells: of a rectangle.
+    """
+    lengths = np.diff(offsets)[traces]
+    order = np.argsort(lengths, kind="stable")
+    widths = lengths[order] + 1
+    begins = np.concatenate(([0], np.cumsum(widths)))
+    chosen, ends = traces[order], begins[1:] - 1
+    event = np.arange(begins[-1]) + np.repeat(offsets[chosen] - begins[:-1], widths)  # at an end any other, or none
+    came, took = np.zeros(len(event), np.int32), np.zeros(len(event), np.float32)
+    if len(labels):
+        came[:], took[:] = labels.take(event, mode="clip"), times.take(event, mode="clip")
+        came[ends], took[ends] = 0, 0.0
+    return Packed(
+        rectangles=list(_rectangles(widths, begins, cells)),
+        order=order,
+        widths=widths,
+        ends=ends,
+        place=event + np.repeat(chosen, widths),
+        came=came,
+        took=took,
+    )
+
+
+def _rectangles(widths: Ints, begins: Ints, cells: int) -> Iterator[Rectangle]:
+    """Cut traces, ordered by length, into as few as possible."""
+    start = 0
+    while start < len(widths):
+        most = slice(start, start + max(1, cells // int(widths[start])))
+        counts = np.arange(1, len(widths[most]) + 1)
+        padded = counts * widths[most]
+        full = begins[most.start + 1 : most.stop + 1] - begins[start]
+        fits = (padded <= cells) & ((counts <= _FEW) | (padded <= _PADDING * full))
+        fits[0] = True
+        stop = start + (len(fits) if fits.all() else int(np.argmin(fits)))
+        yield Rectangle(slice(start, stop), slice(int(begins[start]), int(begins[stop])), int(widths[stop - 1]))
+        start = stop
