@@ -31,6 +31,9 @@ _LENGTHS[[_ATTRIBUTE, 0x5A, 0x6A, _STATUS]] = True  # attributes, events, links,
 _COUNTS: Final = np.zeros(256, np.bool_)
 _COUNTS[[0x50, 0x60, 0x70]] = True  # the dropped counts
 _FLAGS: Final = 0x85
+_KEY: Final = 0x0A  # the tag of KeyValue.key
+_SHORT_FIELDS: Final = np.uint64(0xFF80FF)  # tag, whether the length takes one byte, first tag inside
+_SHORT_ATTRIBUTE: Final = np.uint64(_KEY << 16 | _ATTRIBUTE)
 _WORDS: Final = 8  # read at once, at most
 _BLOCK: Final = 8 * _WORDS
 # What is left of a block of n bytes: ones over them, zeros behind.
@@ -142,7 +145,7 @@ def read_columns(data: SpanBytes, wanted: Iterable[bytes]) -> Columns:
 
     Args:
         data: encoded `Span`s that are valid protobuf.
-        wanted: keys of the attributes that belong to a span's naming, each of 8 to 127 bytes.
+        wanted: keys of the attributes that belong to a span's naming.
     """
     n, begins, ends = len(data), data.begins, data.ends
     # Parents, names and times stand where the fields before them end.
@@ -181,6 +184,51 @@ def read_columns(data: SpanBytes, wanted: Iterable[bytes]) -> Columns:
     return Columns(read, span_id, parent_id, start, end, kind, naming)
 
 
+class _Wanted:
+    """The attributes that belong to a naming, known by the lengths of their keys and their first and last eight bytes."""
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        chosen = sorted(keys)
+        # Keys that long have lengths of two bytes: they are for the parser.
+        self._keys = [key for key in chosen if len(key) < _LONG]
+        self.some_are_long = len(self._keys) < len(chosen)
+        self._begins = [_begin(key) for key in self._keys]
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def likely(self, word: Words) -> Bools:
+        """Say where a short attribute's first eight bytes may be those of a wanted one."""
+        behind = word >> np.uint64(16)
+        found = np.zeros(len(word), np.bool_)
+        for begin, mask in self._begins:
+            found |= (behind & mask) == begin
+        return found
+
+    def mix(self, data: SpanBytes, naming: Words, rows: Ints, body: Ints, size: Ints) -> None:
+        """Mix those attributes, of *size* bytes from *body* on, that are wanted into the *naming* of their *rows*."""
+        length, first = data.byte[body + 1], data.word(body + 2)
+        match = np.zeros(len(rows), np.bool_)
+        for key in self._keys:
+            same = (length == len(key)) & (first & _MASKS[min(len(key), 8), 0] == _number(key[:8]))
+            if len(key) > 8:
+                same &= data.word(np.minimum(body + len(key) - 6, data.last)) == _number(key[-8:])
+            match |= same
+        found = np.flatnonzero(match)
+        if len(found):
+            naming[rows[found]] = data.hashed(naming[rows[found]], body[found], size[found])
+
+
+def _begin(key: bytes) -> tuple[np.uint64, np.uint64]:
+    """Give what a `KeyValue` begins with, and the mask of it: tag and length of the key, up to four of its bytes."""
+    begin = bytes((_KEY, len(key))) + key[:4]
+    return _number(begin), _MASKS[len(begin), 0]
+
+
+def _number(begin: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(begin, "little"))
+
+
 def _rest(
     data: SpanBytes, at: Ints, ends: Ints, read: Bools, naming: Words, wanted: Iterable[bytes]
 ) -> tuple[Words, Words]:
@@ -188,50 +236,68 @@ def _rest(
 
     Spans with a field that is not usual are struck from *read*.
     """
-    keys = sorted(wanted)
-    first_words = np.array([int.from_bytes(key[:8], "little") for key in keys], np.uint64)
-    lengths = np.array([len(key) for key in keys], np.int64)
+    keys = _Wanted(wanted)
     status = np.zeros(len(at), np.uint64)
     going = np.flatnonzero(read & (at != ends))
+    here, end = at[going], ends[going]
     for _ in range(_LAST_FIELDS):
         if not len(going):
             break
-        here = at[going]
-        tag = data.byte[here]
-        size = data.byte[here + 1].astype(np.int64)
-        second = data.byte[here + 2].astype(np.int64)
-        long = size >= _LONG
-        head = 2 + long
-        size = np.where(long, (size & 0x7F) | (second << 7), size)
-        delimited = _LENGTHS[tag] & (~long | (second < _LONG))
-        counted = _COUNTS[tag] & ~long
-        flags = (tag == _FLAGS) & (data.byte[here + 1] == 1)
-        after = here + np.where(delimited, head + size, np.where(counted, 2, 6))
-        usual = (delimited | counted | flags) & (after <= ends[going])
-        read[going[~usual]] = False
-        attribute = usual & (tag == _ATTRIBUTE)
-        if keys and attribute.any():
-            body = here + head
-            chosen = np.flatnonzero(attribute)
-            # A KeyValue begins with its key; another beginning is for the parser.
-            odd = data.byte[body[chosen]] != 0x0A
-            read[going[chosen[odd]]] = False
-            word, count = data.word(body[chosen] + 2), data.byte[body[chosen] + 1]
-            match = ((word[:, None] == first_words) & (count[:, None] == lengths)).any(axis=1) & ~odd
-            found = chosen[match]
+        word = data.word(here)
+        # Nearly all are attributes of less than 128 bytes that begin with their key: one word says all of them.
+        usual = (word & _SHORT_FIELDS) == _SHORT_ATTRIBUTE
+        after = here + 2 + ((word >> np.uint64(8)) & np.uint64(0x7F)).view(np.int64)
+        if keys:
+            found = np.flatnonzero(keys.likely(word) & usual)
             if len(found):
-                naming[going[found]] = data.hashed(naming[going[found]], body[found], size[found])
-        ended = usual & (tag == _STATUS)
-        if ended.any():
-            chosen = np.flatnonzero(ended)
-            code, clear = _status_code(data, (here + head)[chosen], size[chosen])
-            status[going[chosen]] = code
-            read[going[chosen[~clear]]] = False
-        at[going] = np.minimum(after, data.last)
-        going = going[usual & read[going] & (after < ends[going])]
+                body = here[found] + 2
+                keys.mix(data, naming, going[found], body, after[found] - body)
+        others = np.flatnonzero(~usual)
+        if len(others):
+            after[others], usual[others] = _other_fields(data, going[others], here[others], keys, naming, status)
+        over = ~usual | (after >= end)
+        if over.any():
+            read[going] &= usual & (after <= end)
+            left = np.flatnonzero(~over)
+            going, here, end = going[left], after[left], end[left]
+        else:
+            here = after
     read[going] = False
-    read &= at == ends
     return naming, status
+
+
+def _other_fields(
+    data: SpanBytes, rows: Ints, here: Ints, keys: _Wanted, naming: Words, status: Words
+) -> tuple[Ints, Bools]:
+    """Read fields of any usual kind; give the places behind them, and which are usual.
+
+    Mixes long attributes into *naming* and writes *status*, of *rows* each.
+    """
+    tag = data.byte[here]
+    size = data.byte[here + 1].astype(np.int64)
+    second = data.byte[here + 2].astype(np.int64)
+    long = size >= _LONG
+    body = here + 2 + long
+    size = np.where(long, (size & 0x7F) | (second << 7), size)
+    delimited = _LENGTHS[tag] & (~long | (second < _LONG))
+    counted = _COUNTS[tag] & ~long
+    flags = (tag == _FLAGS) & (data.byte[here + 1] == 1)
+    after = np.where(delimited, body + size, here + np.where(counted, 2, 6))
+    usual = (delimited | counted | flags) & (after <= data.last)
+    attributes = np.flatnonzero(usual & (tag == _ATTRIBUTE))
+    if len(attributes):
+        # A KeyValue begins with its key; another beginning is for the parser.
+        odd = data.byte[body[attributes]] != _KEY
+        if keys.some_are_long:
+            odd |= data.byte[body[attributes] + 1] >= _LONG
+        usual[attributes[odd]] = False
+        keys.mix(data, naming, rows[attributes], body[attributes], size[attributes])
+    ended = np.flatnonzero(usual & (tag == _STATUS))
+    if len(ended):
+        code, clear = _status_code(data, body[ended], size[ended])
+        status[rows[ended]] = code
+        usual[ended[~clear]] = False
+    return after, usual
 
 
 def _status_code(data: SpanBytes, body: Ints, size: Ints) -> tuple[Words, Bools]:

@@ -15,8 +15,8 @@ from otel_tracead.wire.heads import HeadReader
 from otel_tracead.wire.otlp import text
 
 LONG_KEY = "long." * 60
-KEYS = ("http.status_code", "db.system", LONG_KEY)
-OTHER = ("http.status_codf", "db.systen", "x", "")
+KEYS = ("http.status_code", "db.system", LONG_KEY, "env", "é")
+OTHER = ("http.status_codf", "http.stadus_code", "db.systen", "db.sys", "x", "", "en", "envy", "long." * 59)
 
 values = st.one_of(
     st.builds(lambda v: AnyValue(string_value=v), st.text(max_size=5)),
@@ -75,6 +75,22 @@ def test_heads_are_those_of_a_full_parse(given_spans):
         assert names.given[found.code[at]] == (group, span.name, span.kind, span.status.code, wanted(span))
 
 
+@pytest.mark.parametrize("key", [*KEYS, "a" * 8, "a" * 127, "a" * 128])
+@pytest.mark.parametrize("others", [0, 3])
+def test_each_wanted_attribute_tells_namings_apart(key, others):
+    names = Names()
+    reader = HeadReader([*KEYS, key], names)
+    ids = {"trace_id": b"t" * 16, "span_id": b"s" * 8}
+    before = [KeyValue(key=f"other.{at}", value=AnyValue(string_value="b" * 50 * at)) for at in range(others)]
+    read = [
+        Span(**ids, name="n", attributes=[*before, KeyValue(key=key, value=AnyValue(string_value=value))])
+        for value in ("a", "b", "a" * 200, "a" * 199 + "b", "a")
+    ]
+    codes = reader.read([[span.SerializeToString() for span in read]], [["x"] * len(read)]).code.tolist()
+    assert codes[0] == codes[-1]
+    assert len(set(codes)) == 4
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -92,7 +108,7 @@ def test_spans_of_the_usual_layout_need_no_parser(change):
     usual = {"trace_id": b"t" * 16, "span_id": b"s" * 8, "parent_span_id": b"p" * 8, "name": "n", "kind": 2}
     times = {"start_time_unix_nano": 1, "end_time_unix_nano": 2, "attributes": [KeyValue(key="k")] * 3}
     span = Span(**{**usual, **times, **change}).SerializeToString()
-    assert read_columns(SpanBytes([[span]]), {key.encode() for key in KEYS[:2]}).read.tolist() == [True]
+    assert read_columns(SpanBytes([[span]]), {key.encode() for key in KEYS}).read.tolist() == [True]
 
 
 long_or_short = st.text("ab\xff\0", max_size=9) | st.text("ab\xff\0", min_size=50, max_size=150)
