@@ -69,7 +69,7 @@ class Drift:
             The shift in decades `[m]`, and 10 to minus that `[m]`.
         """
         shift, faster = np.empty(len(events)), np.empty(len(events))
-        for minute, rows in by_minute(np.repeat(events.began, np.diff(events.offsets))):
+        for minute, rows in by_minute(events.began[events.trace]):
             if minute != self._minute:
                 self._settle()
                 self._minute = minute

@@ -119,7 +119,7 @@ def scaled_times(own_us: Floats, label: Ints, center: Floats, scale: Floats) -> 
 def from_scaled(scaled: Floats, label: Ints, calibration: Calibration) -> Floats:
     """Give the own work in µs that `scaled_times` makes *scaled* of `[n]`."""
     log_us = calibration.center[label] + scaled * np.maximum(calibration.scale[label], SCALE_FLOOR)
-    return np.asarray(10.0 ** np.clip(log_us, 0.0, MOST_DECADES) - 1.0)
+    return np.asarray(10.0 ** np.minimum(np.maximum(log_us, 0.0), MOST_DECADES) - 1.0)
 
 
 def weight(excess_us: Floats, typical_us: Floats) -> Floats:

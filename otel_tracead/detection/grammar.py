@@ -114,9 +114,12 @@ def steps(parent: Ints, offsets: Ints) -> Steps:
 
 
 def _mix(state: Hashes, value: Ints) -> Hashes:
-    with np.errstate(over="ignore"):
-        mixed = (state ^ (value.astype(np.uint64) + _SALT)) * _MULTIPLIER
-    return mixed ^ (mixed >> _SHIFT)
+    mixed = value.astype(np.uint64)  # arrays wrap around without a word
+    mixed += _SALT
+    mixed ^= state
+    mixed *= _MULTIPLIER
+    mixed ^= mixed >> _SHIFT
+    return mixed
 
 
 def _hash(found: Steps, label: Ints, order: Ints | int) -> tuple[Hashes, Hashes]:
@@ -214,15 +217,15 @@ class Grammar:
 
 def _runs(found: Calls, label: Ints) -> Hashes:
     """Hash the calls of each caller with the caller's label; a caller without calls has a run, too `[callers]`."""
-    lengths = np.diff(found.first, append=len(found.order))
-    place = np.arange(len(found.order)) - np.repeat(found.first, lengths)
+    m = len(label)
     runs = np.zeros(found.callers, np.uint64)
-    with np.errstate(over="ignore"):
+    if m:
+        lengths = np.append(found.first[1:], m) - found.first
+        place = np.arange(m) - np.repeat(found.first, lengths)
         parts = _mix(place.astype(np.uint64) * _SALT, label[found.order])
-    if len(found.first):
         runs[found.caller[found.order[found.first]]] = np.add.reduceat(parts, found.first)
     names = np.full(found.callers, NO_CALLER)
-    names[: len(label)] = label
+    names[:m] = label
     return _mix(runs, names)
 
 

@@ -7,6 +7,7 @@ training, and in the last half hour, since another day is not like the day of th
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.place_norms import PlaceNorms
-from otel_tracead.detection.drift import by_minute
+from otel_tracead.detection.drift import MINUTE_NS, by_minute
 from otel_tracead.traces.encoding import Events
 
 Ints = npt.NDArray[np.int64]
@@ -62,16 +63,15 @@ def visits(events: Events, place: Ints, tail: Floats) -> Visits:
     """
     rows = np.flatnonzero(place >= 0)
     wide = int(place.max(initial=0)) + 1
-    pairs, visit, count = _distinct(
-        np.repeat(np.arange(events.traces) * wide, np.diff(events.offsets))[rows] + place[rows]
-    )
+    pairs, visit, count = _distinct(events.trace[rows] * wide + place[rows])
     total = np.bincount(visit, weights=np.minimum(tail[rows] * np.log(10.0), _MOST_EVENT), minlength=len(pairs))
     nats = np.minimum(total, MOST)  # of one event; of several:
     several = np.flatnonzero((count > 1) & (total > 0))
-    from scipy.special import gammaincc  # a tenth of a second that the start of a stage need not wait for
+    if len(several):
+        from scipy.special import gammaincc  # a tenth of a second that the start of a stage need not wait for
 
-    share = gammaincc(count[several], total[several])
-    nats[several] = np.minimum(-np.log(np.maximum(share, 1e-300)), MOST)
+        share = gammaincc(count[several], total[several])
+        nats[several] = np.minimum(-np.log(np.maximum(share, 1e-300)), MOST)
     of_event = np.full(len(events), -1, np.int64)
     of_event[rows] = visit
     return Visits(pairs // wide, pairs % wide, nats, of_event)
@@ -117,16 +117,16 @@ class Recent:
         """
         strength = np.zeros(len(seen.trace))
         began = events.began[seen.trace]
-        for minute, rows in by_minute(began):
+        for minute, parts in _by_time(began):
             if minute != self._minute:
                 self._settle()
                 self._minute = minute
-            parts = [(one, rows[own]) for one, own in _by_bucket(began[rows])]
             for bucket, own in parts:
                 self._add(bucket, seen.place[own], seen.nats[own])
             for bucket, own in parts:
                 slow = own[seen.nats[own] >= _OWN]
-                strength[slow] = self._strength(bucket, seen.place[slow], seen.nats[slow])
+                if len(slow):
+                    strength[slow] = self._strength(bucket, seen.place[slow], seen.nats[slow])
         return strength
 
     def _add(self, bucket: int, place: Ints, nats: Floats) -> None:
@@ -170,10 +170,14 @@ class Recent:
         self._total[:] = 0.0
 
 
-def _by_bucket(began: Ints) -> list[tuple[int, Ints]]:
-    """Give the places of each bucket of time in *began* `[n]`, the earliest bucket first; they lie in one minute or few."""
+def _by_time(began: Ints) -> Iterator[tuple[int, list[tuple[int, Ints]]]]:
+    """Give the minutes in *began* `[n]`, the earliest first, with the rows of each of their buckets."""
+    if not len(began):
+        return
     bucket = began // _BUCKET_NS
-    first, last = int(bucket.min()), int(bucket.max())
-    if first == last:
-        return [(first, np.arange(len(bucket)))]
-    return [(one, np.flatnonzero(bucket == one)) for one in np.unique(bucket).tolist()]
+    first = int(bucket.min())
+    if int(bucket.max()) == first:  # nearly always: traces are judged as they come
+        yield first * _BUCKET_NS // MINUTE_NS, [(first, np.arange(len(began)))]
+        return
+    for minute, rows in by_minute(began):
+        yield minute, [(one, rows[bucket[rows] == one]) for one in np.unique(bucket[rows]).tolist()]
