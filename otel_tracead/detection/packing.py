@@ -1,8 +1,7 @@
 """Packs traces of any lengths into rectangles with little padding, and says where each event lies in them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,22 @@ Ints32 = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 
-_PADDING: Final = 1.15
-_FEW: Final = 16  # traces that may be padded as they like
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How large rectangles are, and how well traces fill them.
+
+    Attributes:
+        cells: most positions, padding included, of a rectangle of several traces.
+        few: traces that may be padded as they like.
+        padding: most positions with padding for each without, of more.
+        widened: gives the width of a rectangle whose longest trace is so wide.
+    """
+
+    cells: int
+    few: int = 16
+    padding: float = 1.15
+    widened: Callable[[int], int] = int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +36,7 @@ class Rectangle:
     Attributes:
         traces: which ones, in the order of `Packed`.
         positions: theirs, in the order of `Packed`.
-        width: positions of the longest.
+        width: positions of the longest, or more.
     """
 
     traces: slice
@@ -68,15 +81,15 @@ class Packed:
         return labels, times, np.flatnonzero(inside)
 
 
-def pack(labels: Ints, times: Floats, offsets: Ints, traces: Ints, cells: int) -> Packed:
-    """Pack some *traces* of those given into rectangles of at most *cells* positions with padding, or of one trace.
+def pack(labels: Ints, times: Floats, offsets: Ints, traces: Ints, fit: Fit) -> Packed:
+    """Pack some *traces* of those given into rectangles.
 
     Args:
         labels: dictionary index of each event `[m]`.
         times: scaled time of each event `[m]`.
         offsets: first event of each of all traces `[all traces + 1]`.
         traces: which of them.
-        cells: of a rectangle.
+        fit: how large they are.
     """
     lengths = np.diff(offsets)[traces]
     order = np.argsort(lengths, kind="stable")
@@ -89,7 +102,7 @@ def pack(labels: Ints, times: Floats, offsets: Ints, traces: Ints, cells: int) -
         came[:], took[:] = labels.take(event, mode="clip"), times.take(event, mode="clip")
         came[ends], took[ends] = 0, 0.0
     return Packed(
-        rectangles=list(_rectangles(widths, begins, cells)),
+        rectangles=list(_rectangles(widths, begins, fit)),
         order=order,
         widths=widths,
         ends=ends,
@@ -99,16 +112,18 @@ def pack(labels: Ints, times: Floats, offsets: Ints, traces: Ints, cells: int) -
     )
 
 
-def _rectangles(widths: Ints, begins: Ints, cells: int) -> Iterator[Rectangle]:
+def _rectangles(widths: Ints, begins: Ints, fit: Fit) -> Iterator[Rectangle]:
     """Cut traces, ordered by length, into as few as possible."""
     start = 0
     while start < len(widths):
-        most = slice(start, start + max(1, cells // int(widths[start])))
+        most = slice(start, start + max(1, fit.cells // int(widths[start])))
         counts = np.arange(1, len(widths[most]) + 1)
         padded = counts * widths[most]
         full = begins[most.start + 1 : most.stop + 1] - begins[start]
-        fits = (padded <= cells) & ((counts <= _FEW) | (padded <= _PADDING * full))
+        fits = (padded <= fit.cells) & ((counts <= fit.few) | (padded <= fit.padding * full))
         fits[0] = True
         stop = start + (len(fits) if fits.all() else int(np.argmin(fits)))
-        yield Rectangle(slice(start, stop), slice(int(begins[start]), int(begins[stop])), int(widths[stop - 1]))
+        yield Rectangle(
+            slice(start, stop), slice(int(begins[start]), int(begins[stop])), fit.widened(int(widths[stop - 1]))
+        )
         start = stop

@@ -2,16 +2,16 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from otel_tracead.detection.bound_runs import Feeds
+from otel_tracead.detection.bound_runs import Feeds, rounded
 from otel_tracead.detection.mixture import exceeded_by
-from otel_tracead.detection.packing import Packed, pack
+from otel_tracead.detection.packing import Fit, Packed, pack
 from otel_tracead.detection.session import Provider, Run, Session
 from otel_tracead.traces.dictionary import RARE_ID
 
@@ -20,8 +20,12 @@ Ints32 = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 
-_CELLS: Final = 2048  # events with padding in one run on the CPU: what it works on stays in the cache
-_CELLS_CUDA: Final = 262_144
+_FITS: Final = {
+    "cpu": Fit(2048),  # what it works on stays in the cache
+    # A run costs about the same whatever it holds: few of them, of few shapes, and padding is for nothing.
+    "cuda": Fit(262_144, few=1024, padding=2.0, widened=rounded),
+}
+_DETAILED: Final = 16_384  # positions whose details are looked at together: they take so much more memory
 _WINDOW: Final = 1024
 _TOP: Final = 3
 LONG: Final = 0.1
@@ -88,7 +92,7 @@ class Scorer:
     ) -> None:
         self._state = state
         self._session = Session(model, partial(self._try_out, labels), provider=provider, threads=threads)
-        self._cells = _CELLS if self.execution_provider == "cpu" else _CELLS_CUDA
+        self._fits = _FITS
 
     @property
     def execution_provider(self) -> str:
@@ -130,7 +134,7 @@ class Scorer:
             offsets: first event of each trace `[traces + 1]`.
             ranks: whether to give the ranks, too; costs more.
         """
-        packed = pack(labels, times, offsets, np.arange(len(offsets) - 1), self._cells)
+        packed = pack(labels, times, offsets, np.arange(len(offsets) - 1), self._fits[self.execution_provider])
         size = len(packed.place)
         label, time = np.empty(size), np.empty(size)
         long, rank = np.full(size, np.inf), np.zeros(size if ranks else 0, np.int64)
@@ -155,7 +159,8 @@ class Scorer:
 
     def details(self, labels: Ints, times: Floats, offsets: Ints, traces: Ints) -> list[Details]:
         """Explain some *traces* of those given (see `surprise`), in their order."""
-        packed = pack(labels, times, offsets, traces, _CELLS)
+        fit = self._fits[self.execution_provider]
+        packed = pack(labels, times, offsets, traces, replace(fit, cells=min(fit.cells, _DETAILED)))
         parts: list[tuple[Any, ...]] = []
         for positions, cells, (mixture, probabilities) in self._runs(packed, OUTPUTS[2:4]):
             log_probabilities = _by_cell(probabilities, cells)

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tracead.detection.packing import Packed, pack
+from otel_tracead.detection.bound_runs import rounded
+from otel_tracead.detection.packing import Fit, Packed, pack
 
 LENGTHS = st.lists(st.one_of(st.integers(0, 60), st.integers(0, 500)), max_size=60)
 
@@ -14,7 +15,7 @@ def packed(lengths: list[int], cells: int, chosen: list[int] | None = None) -> t
     labels, times = random.integers(1, 99, total), random.normal(size=total)
     offsets = np.cumsum([0, *lengths], dtype=np.int64)
     traces = np.arange(len(lengths)) if chosen is None else np.array(chosen, np.int64)
-    return pack(labels, times, offsets, traces, cells), labels, times
+    return pack(labels, times, offsets, traces, Fit(cells)), labels, times
 
 
 @given(LENGTHS, st.integers(1, 5000))
@@ -61,6 +62,20 @@ def test_what_came_and_what_stood_before(lengths, cells, random):
                 assert not whole[row, 0]
                 assert not whole[row, length + 2 :].any()
         assert cells.tolist() == np.flatnonzero(grid).tolist()
+
+
+@given(LENGTHS, st.integers(1, 5000))
+def test_few_widths_and_much_padding_where_that_costs_less(lengths, cells):
+    offsets = np.cumsum([0, *lengths], dtype=np.int64)
+    numbers = np.zeros(offsets[-1])
+    fit = Fit(cells, few=1000, widened=rounded)
+    found = pack(numbers.astype(int), numbers, offsets, np.arange(len(lengths)), fit)
+    plain, _, _ = packed(lengths, cells)
+    assert len(found.rectangles) <= len(plain.rectangles)
+    for one in found.rectangles:
+        assert one.width == rounded(int(found.widths[one.traces].max()))
+        labels, times, _ = found.unpacked(one)
+        assert labels.shape == times.shape == (one.traces.stop - one.traces.start, one.width + 1)
 
 
 def test_no_traces():

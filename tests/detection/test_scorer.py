@@ -5,11 +5,14 @@ from itertools import pairwise
 import numpy as np
 import onnx
 import pytest
+from host_device import cuda_on_host
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import SIZES, random_network
 
+from otel_tracead.detection import onnx_sessions
 from otel_tracead.detection import scorer as scorers
+from otel_tracead.detection.packing import Fit
 from otel_tracead.detection.scorer import Scorer
 from otel_tracead.errors import ArtifactError
 from otel_tracead.training.architecture import Architecture
@@ -44,11 +47,11 @@ def alone(one: Scorer, labels: np.ndarray, times: np.ndarray, offsets: np.ndarra
 @given(lengths=st.lists(st.integers(0, 40), max_size=30), cells=st.sampled_from([1, 50, 8192]))
 def test_other_traces_in_a_batch_change_nothing(one, lengths, cells):
     labels, times, offsets = columns(lengths)
-    one._cells, before = cells, one._cells
+    one._fits, before = {"cpu": Fit(cells)}, one._fits
     try:
         found = one.surprise(labels, times, offsets, ranks=True)
     finally:
-        one._cells = before
+        one._fits = before
     assert found.offsets.tolist() == [0, *np.cumsum(np.array(lengths, int) + 1)]
     for trace, single in enumerate(alone(one, labels, times, offsets)):
         rows = slice(found.offsets[trace], found.offsets[trace + 1])
@@ -142,3 +145,43 @@ def test_a_network_of_another_shape_is_refused():
 def test_outputs_of_another_shape_are_refused(one):
     with pytest.raises(ValueError, match="label_surprise has shape"):
         one._try_out(LABELS, lambda outputs, _: [np.zeros((1, 1)) for _ in outputs])
+
+
+@pytest.fixture
+def on_cuda(monkeypatch):
+    """A scorer as on CUDA, the CPU provider under it; gives what runs it, too."""
+    cuda, made = cuda_on_host()
+    monkeypatch.setattr(onnx_sessions, "cuda", cuda)
+    return scorer(provider="cuda"), made[0][1]
+
+
+def test_as_on_cuda_it_says_the_same_in_few_runs(one, on_cuda):
+    labels, times, offsets = columns([*range(60), *[3] * 200, 1100, 2000], seed=3)
+    found, runtime = on_cuda
+    runtime.rows.clear()
+    here, there = (each.surprise(labels, times, offsets, ranks=True) for each in (found, one))
+    np.testing.assert_allclose(here.label, there.label, atol=1e-5)
+    np.testing.assert_allclose(here.time, there.time, atol=1e-5)
+    np.testing.assert_allclose(here.long, there.long, atol=1e-3)
+    np.testing.assert_array_equal(here.rank, there.rank)
+    assert len(runtime.rows) <= 12  # each shape once more than needed, to learn what comes out
+    before = len(runtime.rows)
+    found.surprise(labels, times, offsets, ranks=True)
+    assert len(runtime.rows) - before <= 6
+    traces = np.array([261, 5, 260])
+    for mine, theirs in zip(*(each.details(labels, times, offsets, traces) for each in (found, one)), strict=True):
+        np.testing.assert_array_equal(mine.rank, theirs.rank)
+        np.testing.assert_allclose(mine.mixture, theirs.mixture, atol=1e-4)
+
+
+def test_a_scorer_whose_gpu_fails_goes_on_as_on_the_cpu(one, monkeypatch):
+    cuda, made = cuda_on_host(lambda number, rows: "CUDA failure 700" if number > 6 else None)
+    monkeypatch.setattr(onnx_sessions, "cuda", cuda)
+    found = scorer(provider="cuda")
+    labels, times, offsets = columns([*range(60), 1100], seed=4)
+    for _ in range(3):
+        here, there = (each.surprise(labels, times, offsets) for each in (found, one))
+        np.testing.assert_allclose(here.label, there.label, atol=1e-5)
+        np.testing.assert_allclose(here.time, there.time, atol=1e-5)
+    assert (found.execution_provider, found.trouble) == ("cpu", "CUDA failure 700")
+    assert len(made[0][1].rows) == 8
