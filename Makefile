@@ -4,7 +4,9 @@
 #   make test         the tests, with a real Zipkin and a real Kafka where Java and Maven are there
 #   make test-peers   the tests that need PyTorch, a real Collector and a real Jaeger (Go; the first build takes minutes), and Zipkin's page in Chromium
 #   make lint         ruff and mypy
-#   make bench        CPU a span, beside other stages (docs/results/)
+#   make bench        what it costs, beside other stages, and the targets (docs/results/); 25 minutes
+#   make bench-check  whether a span has become dearer than it was, in a minute
+#   make flame        flame graphs of the stage under load (docs/results/flames/)
 #   make bench-gpu    scoring and training on CUDA, on a machine that has it (docs/gpu.md)
 #   make model        train the bundled model anew (model_artifacts/shop)
 #   make evaluate     the paper's experiments, the targets and the ablation, into docs/results/ (hours)
@@ -16,6 +18,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?=
+# Real traces, which are no part of the project.
+TRACEAD_DATA ?= ../shared/data
+export TRACEAD_DATA
+BENCH_MODEL := $(if $(wildcard $(TRACEAD_DATA)/online_boutique),build/online-boutique/manifest.json)
 
 BIN := $(VENV)/bin
 LOCKED := pyproject.toml constraints.txt
@@ -24,12 +30,12 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint bench bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
+.PHONY: help demo test test-peers lint bench bench-check flame bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
-	@sed -n '3,14s/^#   //p' Makefile
+	@sed -n '3,16s/^#   //p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/otel-tracead demo
@@ -47,9 +53,22 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy --strict -p tools.peers -p benchmarks
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev $(BENCH_MODEL)
 	@$(BIN)/python -m tools.peers install rotel otelcol
 	$(BIN)/python -m benchmarks
+
+bench-check: $(VENV)/.dev
+	@$(BIN)/python -m tools.peers install otelcol
+	$(BIN)/python -m benchmarks.regression
+
+# Of the real traces, where they are; every other benchmark of the wire takes the simulated shop and the bundled model.
+build/online-boutique/manifest.json:
+	@$(MAKE) --no-print-directory $(VENV)/.train
+	$(BIN)/python -m benchmarks.normal_traces online_boutique build/online_boutique.jsonl.zst
+	$(BIN)/otel-tracead train --input build/online_boutique.jsonl.zst --output build/online-boutique
+
+flame: $(VENV)/.dev $(BENCH_MODEL)
+	$(BIN)/python -m benchmarks.flames
 
 bench-gpu: $(VENV)/.train $(VENV)/.cuda
 	$(BIN)/python -m benchmarks.gpu
@@ -70,8 +89,6 @@ model: $(VENV)/.train
 
 # Of the real traces beside the checkout, if they are there; a whole run on simulated traffic takes hours: `EVALUATE=`.
 EVALUATE ?= --fast
-TRACEAD_DATA ?= ../shared/data
-export TRACEAD_DATA
 
 evaluate: $(VENV)/.train
 	$(BIN)/otel-tracead evaluate $(EVALUATE) --output docs/results/evaluate-shop

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import confluent_kafka
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Self
 
 import click
 
@@ -76,7 +76,7 @@ class Contest:
         self._sent: dict[str, int] = {}
         self.bursts = Bursts()
 
-    def __enter__(self) -> "Contest":
+    def __enter__(self) -> Self:
         """Start all of them and warm them up."""
         files = packed(self._origin, _BURST, [_SPANS_PER_REQUEST], Protocol.OTLP, self._folder)
         self._load = Load(
