@@ -11,7 +11,7 @@ Mixture = npt.NDArray[np.float32]
 
 _ROUNDS: Final = 3
 _GRID: Final = 65  # points a round: one part in 64**3 is exact enough
-_HALVINGS: Final = 14
+_HALVINGS: Final = 6
 
 
 def surprise(mixture: Mixture, scaled: Floats) -> Floats:
@@ -34,22 +34,38 @@ def median(mixture: Mixture) -> Floats:
 
 
 def exceeded_by(mixtures: Mixture, share: float) -> Floats:
-    """Give the time that a *share* of at most one half is predicted to exceed `[n]`.
+    """Give the time that a *share* is predicted to exceed `[n]`: mostly to a thousandth, at worst to 1/64 of where it can be.
+
+    In 32 bits, and from close bounds, this takes 0.04 µs of what a span costs; in 64 bits from the ends of all components 0.1.
 
     Args:
-        mixtures: of each prediction `[n, 3 * components]`.
+        mixtures: of each prediction `[n, 3 * components]`; weights may be less or more than 1 together.
         share: of 1.
     """
-    weight, mean, log_scale = np.split(mixtures.astype(np.float64), 3, axis=1)
-    weight, steep = np.exp(weight), np.exp(-log_scale)
-    # At least one half of every component lies above its mean, and no more than the share above the others' ends.
-    low, high = mean.min(axis=1), (mean + np.exp(log_scale) * np.log((1.0 - share) / share)).max(axis=1)
-    with np.errstate(over="ignore"):
+    weight, mean, scale = np.split(np.ascontiguousarray(mixtures.T, np.float32), 3)
+    weight, scale = np.exp(weight - weight.max(axis=0)), np.exp(scale)
+    weight /= np.float32(share) * np.add.reduce(weight)  # in shares
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # Any one component exceeds it as often as the share or less; one of them as often as its part of it or more.
+        low = _alone(weight, mean, scale)
+        low = np.maximum(low, (mean + scale * np.log(np.float32(1.0 / share - 1.0))).min(axis=0))
+        step = (np.maximum(low, _alone(weight * len(mean), mean, scale)) - low) / np.float32(2.0)
+        at, steep = low + step, 1.0 / scale
+        start = mean * steep
         for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            above = (weight / (1.0 + np.exp((middle[:, None] - mean) * steep))).sum(axis=1) > share
-            low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return np.asarray(high)
+            step /= np.float32(2.0)
+            at += np.copysign(step, np.add.reduce(weight / (1.0 + np.exp(at * steep - start))) - 1.0)
+        # Newton's last step, on the logarithm: that of one component is nearly straight there.
+        survival = 1.0 / (1.0 + np.exp(at * steep - start))
+        parts = weight * survival
+        total = np.maximum(np.add.reduce(parts), np.float32(1e-30))
+        further = np.log(total) * total / np.add.reduce(parts * (1.0 - survival) * steep)
+    return np.asarray(at + np.clip(further, -2.0 * step, 2.0 * step), np.float64)
+
+
+def _alone(weight: Mixture, mean: Mixture, scale: Mixture) -> Mixture:
+    """Give the last time that some component alone exceeds with a *weight* of 1, -inf where none does `[n]`."""
+    return np.asarray(np.where(weight > 1.0, mean + scale * np.log(weight - 1.0), -np.float32(np.inf)).max(axis=0))
 
 
 def first(holds: Callable[[Floats], npt.NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:

@@ -151,7 +151,7 @@ class Scorer:
             for one in probabilities:
                 rank[place] = _ranks(_by_cell(one, cells), packed.came[positions])
         if exceeded:
-            long[np.concatenate(exceeded)] = exceeded_by(_normalised(np.concatenate(mixtures)), LONG)
+            long[np.concatenate(exceeded)] = exceeded_by(np.concatenate(mixtures), LONG)
         bounds = offsets + np.arange(len(offsets))
         time[bounds[1:] - 1] = 0.0
         long[bounds[1:] - 1] = np.inf
