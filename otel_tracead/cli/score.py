@@ -84,6 +84,8 @@ def command(
     stage = OfflineStage(detector, mode=Mode(annotate), num_traces=num_traces)
     with TraceFileWriter(output) as writer, bars() as show:
         _score(traces, stage, writer, partial(show, "scoring traces"))
+    if detector.model.trouble:
+        click.echo(f"scored on the CPU, CUDA does not work: {detector.model.trouble}", err=True)
     for line in _summary(output, stage.tally):
         click.echo(line, err=True)
     return 1 if stage.tally.failed else 0

@@ -63,7 +63,7 @@ class Session:
                 if provider == "cuda":
                     raise RuntimeError(
                         f"execution_provider: cuda was asked for and does not work: {error}; "
-                        "check the NVIDIA driver, CUDA and cuDNN, or set execution_provider: auto"
+                        "check the NVIDIA driver and CUDA's libraries (docs/gpu.md), or set execution_provider: auto"
                     ) from error
                 self.trouble = _said(error)
             else:
