@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.traces.labels import LabelTemplate, with_callee
-from otel_tracead.traces.sequences import Order, Sequences, Spans, arrange
+from otel_tracead.traces.parents import Spans
+from otel_tracead.traces.sequences import Order, Sequences, arrange
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.batch import Envelope
 from otel_tracead.wire.heads import HeadReader

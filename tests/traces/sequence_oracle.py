@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from otel_tracead.traces.sequences import Spans
+from otel_tracead.traces.parents import Spans
 
 
 @dataclass(eq=False)

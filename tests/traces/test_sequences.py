@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sequence_oracle import Row, columns, depth, depth_first, link
 
-from otel_tracead.traces.sequences import Order, Spans, arrange
+from otel_tracead.traces.parents import Spans
+from otel_tracead.traces.sequences import Order, arrange
 
 US = 1000
 
@@ -271,3 +272,41 @@ def test_no_spans():
     found = arrange(columns([]), 2)
     assert found.offsets.tolist() == [0, 0, 0]
     assert found.root.tolist() == [-1, -1]
+
+
+def test_many_traces_are_arranged_like_each_alone():
+    """So many that places take more than 16 bits and thousands of ids collide in a table of hashes; all at one time."""
+    traces = 40_000
+    ids = np.random.default_rng(1).permutation(4 * traces).astype(np.uint64) + np.uint64(1)
+    root, first, second, third = ids.reshape(4, traces)
+
+    def each(*columns: int) -> np.ndarray:
+        return np.tile(np.array(columns, np.int64), traces)
+
+    found = arrange(
+        Spans(
+            trace=np.repeat(np.arange(traces), 4),
+            span_id=np.stack((third, second, first, root), axis=1).ravel(),
+            parent_id=np.stack((root, root, root, np.zeros_like(root)), axis=1).ravel(),
+            start=each(5_000, 3_000, 1_000, 0),
+            end=each(6_000, 4_000, 2_000, 9_000),
+            server=np.zeros(4 * traces, np.bool_),
+            clock=each(0, 0, 0, 0),
+            label=each(1, 2, 3, 4),
+        ),
+        traces,
+    )
+    at = np.repeat(4 * np.arange(traces), 4)
+    assert (found.order == at + each(3, 2, 1, 0)).all()
+    assert (found.parent == np.where(each(0, 0, 0, 1), -1, at + 3)).all()
+    assert (found.self_time == each(1_000, 1_000, 1_000, 6_000)).all()
+    assert (found.root == 4 * np.arange(traces) + 3).all()
+
+
+@pytest.mark.parametrize("siblings", [2, 50])
+def test_siblings_of_one_moment_stand_by_label_and_the_first_of_another_process_is_the_callee(siblings):
+    labels = random.Random(1).sample(range(siblings), siblings)
+    root = Row(0, 1, 0, 0, 9 * US, False, 0, 0)
+    found = arrange(columns([root, *(Row(0, 2 + at, 1, US, US, True, 1, label) for at, label in enumerate(labels))]), 1)
+    assert found.order.tolist() == [0, *(1 + labels.index(label) for label in range(siblings))]
+    assert found.callee[0] == 1 + labels.index(0)
