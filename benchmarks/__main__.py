@@ -12,11 +12,11 @@ PARTS: Final = {
     "zipkin": ("cpu_per_span", "--takes", "zipkin", "--rate", "50000"),
     "latency": ("latency",),
     "growth": ("growth",),
-    "memory": ("memory",),
+    "memory": ("memory", "--spans", "60000", "--seconds", "20"),
     "start": ("startup",),
     "several": ("several_processes",),
     "network": ("network",),
-    "offline": ("offline",),
+    "offline": ("offline", "--copies", "2"),
 }
 """Each part and its command, `python -m benchmarks.…`."""
 

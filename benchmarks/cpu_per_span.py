@@ -14,7 +14,7 @@ import click
 from benchmarks import cpu_table, plots, report
 from benchmarks.measure import Load, Run, rate_of, run
 from benchmarks.spans import Source, source
-from benchmarks.systems import SYSTEMS, System, missing
+from benchmarks.systems import REFERENCES, SYSTEMS, System, missing
 from benchmarks.traffic import Protocol, pack
 
 _TITLES = {
@@ -56,8 +56,8 @@ def packed(
 @click.option("--system", "systems", multiple=True, type=click.Choice([system.name for system in SYSTEMS]))
 @click.option("--rate", "rates", multiple=True, default=["50000", "max"], help="spans a second, or max for full speed")
 @click.option("--per-request", "sizes", multiple=True, type=int, default=[512, 50], help="spans a request")
-@click.option("--seconds", type=float, default=4, help="of each measured interval")
-@click.option("--warm-up", type=float, default=1.5, help="seconds before it")
+@click.option("--seconds", type=float, default=3, help="of each measured interval")
+@click.option("--warm-up", type=float, default=1, help="seconds before it")
 @click.option("--repeats", type=int, default=3)
 @click.option("--spans", type=int, default=60_000, help="different spans; they are sent again with other trace ids")
 @click.option("--input", "inputs", multiple=True, type=click.Path(path_type=Path, exists=True), help="OTLP JSON lines")
@@ -124,7 +124,7 @@ def main(
     }
     setting = (
         f"traffic   {document['traffic']}\nmodel     {document['model']}\n"
-        f"repeats   {repeats}, taken in turns; medians, ratio of the CPU time to {cpu_table.REFERENCES[protocol]}'s"
+        f"repeats   {repeats}, taken in turns; medians, ratio of the CPU time to {REFERENCES[protocol]}'s"
     )
     place = output or report.RESULTS / (_NAMES[protocol] + ("-real" if origin.real else ""))
     report.write(place, _TITLES[protocol], document, [setting, *cpu_table.tables(runs, sizes_of), cpu_table.METHOD])

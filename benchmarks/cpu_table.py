@@ -51,7 +51,7 @@ def medians(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
 
 def ratios(runs: Sequence[Run]) -> dict[str, float]:
     """Give the median CPU time a span of each system beside the reference's, by setting and system."""
-    found = {}
+    found: dict[str, float] = {}
     for setting, systems in medians(runs).items():
         reference = systems.get(REFERENCES[Protocol(setting.split("/")[0])])
         if reference:

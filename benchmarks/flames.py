@@ -22,7 +22,9 @@ from benchmarks.systems import SYSTEMS, named
 
 _MOST_BYTES: Final = 300_000
 _WARM: Final = 2.0  # seconds before the first sample
-_FRAME: Final = re.compile(r'<g><title>(?P<title>[^<]*)</title><rect[^>]*width="(?P<width>[\d.]+)%"[^>]*/><text.*?</text></g>')
+_FRAME: Final = re.compile(
+    r'<g><title>(?P<title>[^<]*)</title><rect[^>]*width="(?P<width>[\d.]+)%"[^>]*/><text.*?</text></g>'
+)
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]+ \((?:[^()/]*/)*([^()/]*)\)")  # a native frame without a name
 _TITLE: Final = re.compile(r'(<text id="title"[^>]*>)[^<]*')
 _PLACE: Final = re.compile(r"(?<![\w.])/(?:[\w.+@-]+/)+([\w.+@-]+)")  # an absolute path: its last part stays
@@ -34,7 +36,7 @@ def clean(svg: str, title: str, narrowest: float = 0.0) -> str:
     def frame(found: re.Match[str]) -> str:
         if float(found["width"]) < narrowest:
             return ""
-        return _ADDRESS.sub(r"\1", found[0].replace("&lt;", "‹").replace("&gt;", "›"))
+        return _ADDRESS.sub(r"\1", found[0])
 
     head, mark, frames = svg.partition('<svg id="frames"')
     return _TITLE.sub(rf"\g<1>{title}", head) + mark + _FRAME.sub(frame, _PLACE.sub(r"\1", frames))

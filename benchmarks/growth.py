@@ -78,9 +78,7 @@ def cases(rate: float) -> list[Case]:
     traces_a_second = rate / _OPEN.spans
     return [
         *(
-            Case(
-                group="open traces", name=f"{count:,}", shape=_OPEN, model="short", wait=count / traces_a_second
-            )
+            Case(group="open traces", name=f"{count:,}", shape=_OPEN, model="short", wait=count / traces_a_second)
             for count in (1_000, 10_000, 100_000)
         ),
         *(Case(group="spans a trace", name=f"{one.spans:,}", shape=one, model="long") for one in _LONG),
@@ -149,7 +147,7 @@ def _groups(found: dict[Case, list[Cost]]) -> dict[str, dict[Case, list[Cost]]]:
 
 
 def _ratios(found: dict[Case, list[Cost]]) -> dict[str, float]:
-    ratios = {}
+    ratios: dict[str, float] = {}
     for group, by_case in _groups(found).items():
         cpu = {case.name: median(cost.cpu_us for cost in costs) for case, costs in by_case.items()}
         first = next(iter(cpu.values()))

@@ -69,7 +69,9 @@ def main(rate: float, sizes: tuple[int, ...], seconds: float, repeats: int, outp
             for size, row in middle.items()
         ),
     )
-    setting = f"{rate:,.0f} spans a second, {origin.words(60_000)}, model {origin.model.name}; medians of {repeats} runs"
+    setting = (
+        f"{rate:,.0f} spans a second, {origin.words(60_000)}, model {origin.model.name}; medians of {repeats} runs"
+    )
     lost = sum(abs(run["lost"]) for runs in found.values() for run in runs)
     document: dict[str, Any] = {**told, "rate": rate, "milliseconds": middle, "runs": found, "lost": lost}
     report.write(output, "Latency added after a trace's release", document, [setting, "\n".join(rows), _METHOD])

@@ -8,7 +8,6 @@ the fit foresees it.
 
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -21,16 +20,16 @@ import grpc
 import numpy as np
 import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from prometheus_client.parser import text_string_to_metric_families
 from scipy.optimize import nnls
 
 from benchmarks import report
+from benchmarks.stage_metrics import value
 from otel_tracead import telemetry
 from tools.peers import Process, free_port
+from tools.peers.backend import EXPORT
 from tools.peers.process import HOST, listening
 
 _ROOT: Final = Path(__file__).parent.parent
-_EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _PER_REQUEST: Final = 512
 _OPERATIONS: Final = 60  # different names, as many as a small system has
 _MIB: Final = 1 << 20
@@ -154,9 +153,8 @@ class _Stage:
     """A running stage with the processor; what passes it is thrown away."""
 
     def __init__(self, folder: Path, model: Path, wait: str) -> None:
-        self.target, metrics = f"{HOST}:{free_port()}", free_port()
-        self._metrics = f"http://{HOST}:{metrics}/metrics"
-        reader = {"pull": {"exporter": {"prometheus": {"host": HOST, "port": metrics}}}}
+        self.target, self._metrics = f"{HOST}:{free_port()}", free_port()
+        reader = {"pull": {"exporter": {"prometheus": {"host": HOST, "port": self._metrics}}}}
         tracead = {
             "model": str(model.resolve()),
             "require_report_card": False,
@@ -181,9 +179,7 @@ class _Stage:
 
     def value(self, metric: telemetry.Metric) -> float:
         """Read a metric, the sum of its series."""
-        with urllib.request.urlopen(self._metrics, timeout=10) as answer:
-            families = text_string_to_metric_families(answer.read().decode())
-            return sum(sample.value for family in families for sample in family.samples if sample.name == metric.name)
+        return value(self._metrics, metric)
 
 
 def open_traces(shape: Shape, spans: int, model: Path, folder: Path) -> Measured:
@@ -191,7 +187,7 @@ def open_traces(shape: Shape, spans: int, model: Path, folder: Path) -> Measured
     stage = _Stage(folder, model, wait="1h")
     size = 0
     with stage.process, grpc.insecure_channel(stage.target) as channel:
-        export = channel.unary_unary(_EXPORT, request_serializer=None, response_deserializer=None)
+        export = channel.unary_unary(EXPORT, request_serializer=None, response_deserializer=None)
         # A first few make the stage allocate what it needs once.
         for body, _, _ in requests(shape, 4 * _PER_REQUEST, first_trace=1 << 40):
             export(body, timeout=30, wait_for_ready=True)
@@ -217,7 +213,7 @@ def steady(shape: Shape, rate: float, seconds: float, model: Path, folder: Path)
     most = dict.fromkeys(("traces", "spans", "resident"), 0.0)
     sent = size = 0
     with stage.process, grpc.insecure_channel(stage.target) as channel:
-        export = channel.unary_unary(_EXPORT, request_serializer=None, response_deserializer=None)
+        export = channel.unary_unary(EXPORT, request_serializer=None, response_deserializer=None)
         bodies = list(requests(shape, int(rate * seconds)))
         begun = asked = time.monotonic()
         for body, spans, own in bodies:

@@ -32,7 +32,9 @@ SUBJECTS: Final = ("tracead", "tracead-plumbing")
 TURNS: Final = 5
 _MORE: Final = 2  # times as many turns where the first ones say that something is dearer
 _SPANS_PER_REQUEST: Final = 512
-_BURST: Final = 40_000  # spans, as fast as they are taken: steady rates are mostly wake-ups, which depend on the neighbours
+_BURST: Final = (
+    40_000  # spans, as fast as they are taken: steady rates are mostly wake-ups, which depend on the neighbours
+)
 _PATIENCE: Final = 20.0  # seconds that a burst may take
 
 
@@ -171,7 +173,8 @@ def main(write: bool, turns: int) -> None:
         REFERENCE.write_text(json.dumps({**told, "peer": PEER, "ratios": ratios}, indent=1) + "\n")
     if found:
         raise click.ClickException(
-            "dearer than benchmarks/reference.json says: " + ", ".join(f"{name} {times:.2f} x" for name, times in found.items())
+            "dearer than benchmarks/reference.json says: "
+            + ", ".join(f"{name} {times:.2f} x" for name, times in found.items())
         )
 
 

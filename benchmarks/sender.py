@@ -16,14 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import click
-import grpc
 
 from benchmarks.traffic import Protocol, Traffic
-from tools.peers.backend import EXPORT
 
-_RETRYABLE: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 _RETRYABLE_HTTP: Final = {429, 503}
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
@@ -99,6 +95,11 @@ async def send(
 @asynccontextmanager
 async def _over_grpc(target: str, _in_flight: int) -> AsyncIterator[Offer]:
     """One connection, as an SDK or a Collector has."""
+    import grpc  # each way imports its own: a sender starts for every interval
+
+    from tools.peers.backend import EXPORT
+
+    retryable = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
     async with grpc.aio.insecure_channel(target, options=[("grpc.max_send_message_length", -1)]) as channel:
         export = channel.unary_unary(EXPORT, request_serializer=None, response_deserializer=None)
 
@@ -106,7 +107,7 @@ async def _over_grpc(target: str, _in_flight: int) -> AsyncIterator[Offer]:
             try:
                 await export(body, timeout=60)
             except grpc.aio.AioRpcError as error:
-                if error.code() not in _RETRYABLE:
+                if error.code() not in retryable:
                     raise
                 return False
             return True
@@ -118,6 +119,8 @@ async def _over_grpc(target: str, _in_flight: int) -> AsyncIterator[Offer]:
 @asynccontextmanager
 async def _over_http(target: str, in_flight: int) -> AsyncIterator[Offer]:
     """A connection for each request under way, kept: as many tracers have."""
+    import aiohttp
+
     url = f"http://{target}/api/v2/spans"
     headers = {"Content-Type": "application/json"}
     connector = aiohttp.TCPConnector(limit=in_flight, keepalive_timeout=60)

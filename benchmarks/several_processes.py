@@ -143,7 +143,9 @@ def main(processes: int, rate: float, per_request: int, seconds: float, repeats:
         "runs": {name: [asdict(cost) for cost in costs] for name, costs in found.items()},
     }
     header = f"{'':<44}{'µs/span':>9}{'min-max':>14}{'ratio':>7}{'MiB':>7}{'lost':>6}"
-    setting = f"{origin.words(60_000)}, model {origin.model.name}, requests of {per_request}; medians of {repeats} turns"
+    setting = (
+        f"{origin.words(60_000)}, model {origin.model.name}, requests of {per_request}; medians of {repeats} turns"
+    )
     table = "\n".join((header, *(_row(name, costs, single) for name, costs in found.items())))
     report.write(output, "Several processes on one machine", document, [setting, table, _METHOD])
     click.echo(output.with_suffix(".txt").read_text())

@@ -52,4 +52,6 @@ def quantile(before: Cumulative, after: Cumulative, share: float) -> float:
 def _samples(port: int) -> list[tuple[str, dict[str, str], float]]:
     with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=_PATIENCE) as answer:
         families = text_string_to_metric_families(answer.read().decode())
-        return [(sample.name, dict(sample.labels), float(sample.value)) for family in families for sample in family.samples]
+        return [
+            (sample.name, dict(sample.labels), float(sample.value)) for family in families for sample in family.samples
+        ]

@@ -197,7 +197,9 @@ def rows(results: Path, targets: Sequence[Target] = TARGETS) -> list[Row]:
     """Look up every target in the files of *results*."""
     found = []
     for target in targets:
-        documents = [json.loads(path.read_text()) for name in target.files if (path := results / f"{name}.json").exists()]
+        documents = [
+            json.loads(path.read_text()) for name in target.files if (path := results / f"{name}.json").exists()
+        ]
         readings = [(reading, one) for one in documents if (reading := _read(target, one)) is not None]
         reading, document = readings[0] if readings else (None, {})
         found.append(Row(target, reading, document))
@@ -267,7 +269,8 @@ def main(results: Path, output: Path | None) -> None:
     missing = ", ".join(name for name, count in counted.items() if count)
     sections = [
         table(found),
-        f"Spans lost or doubled: {sum(counted.values())} in {', '.join(counted) or 'no run'}" + (f" ({missing})" if missing else ""),
+        f"Spans lost or doubled: {sum(counted.values())} in {', '.join(counted) or 'no run'}"
+        + (f" ({missing})" if missing else ""),
         commands(found),
     ]
     place = output or results / "acceptance"

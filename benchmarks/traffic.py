@@ -10,9 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from otel_tracead.wire import zipkin
 from otel_tracead.wire.batch import Envelope, SpanBatch, group
-from otel_tracead.wire.otlp import encode_request
 
 _Bytes = NDArray[np.uint8]
 _Offsets = NDArray[np.int64]
@@ -108,6 +106,8 @@ def _parts(spans: Iterable[tuple[Envelope, bytes]], size: int) -> Iterator[list[
 
 
 def _packed_otlp(batch: SpanBatch) -> tuple[bytes, _Offsets]:
+    from otel_tracead.wire.otlp import encode_request  # senders read what was packed, and start without it
+
     body = encode_request(batch)
     offsets = []
     position = 0
@@ -121,7 +121,9 @@ def _packed_otlp(batch: SpanBatch) -> tuple[bytes, _Offsets]:
 
 
 def _packed_zipkin(batch: SpanBatch) -> tuple[bytes, _Offsets]:
-    body = zipkin.encode_spans(batch)
+    from otel_tracead.wire.zipkin import encode_spans
+
+    body = encode_spans(batch)
     offsets = []
     position = 0
     for _ in batch:
