@@ -276,15 +276,20 @@ class GrpcClientTls(_Tls):
     ] = None
     reload_interval: Annotated[Any, _RELOAD_ALL] = None
 
-    def credentials(self) -> Any:
-        """Make the credentials for a gRPC channel.
+    def context(self) -> ssl.SSLContext:
+        """Make the context for a gRPC channel.
 
         Raises:
-            OSError: a file cannot be read.
+            OSError: a file cannot be read or is no certificate.
         """
-        import grpc
-
-        return grpc.ssl_channel_credentials(self.authorities(), *(self.key_pair() or (None, None)))
+        authorities = self.authorities()
+        context = ssl.create_default_context(
+            ssl.Purpose.SERVER_AUTH, cadata=None if authorities is None else authorities.decode("ascii", "ignore")
+        )
+        context.minimum_version = _VERSIONS[self.min_version]
+        context.set_alpn_protocols(["h2"])
+        self._load(context)
+        return context
 
 
 def _need_certificate(config: _Tls) -> None:
