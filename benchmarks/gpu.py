@@ -24,7 +24,7 @@ from benchmarks.spans import Source, source
 from benchmarks.systems import named
 from benchmarks.targets.traffic import folder as real_traces
 from benchmarks.traffic import Protocol, pack
-from otel_tracead.detection import onnx_sessions
+from otel_tracead.detection import cuda
 
 _SIZES: Final = (1, 16, 128, 1024, 4096)  # traces in a run
 _SYSTEMS: Final = ("tracead", "tracead-instant")
@@ -98,7 +98,7 @@ def _module(name: str, *arguments: str) -> None:
 
 def missing() -> str:
     """Say why nothing can be measured here, if so."""
-    if not onnx_sessions.has_driver():
+    if not cuda.has_driver():
         return "there is no driver of NVIDIA here (libcuda.so.1)"
     return "" if gpu() else "nvidia-smi finds no GPU here"
 

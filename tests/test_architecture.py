@@ -67,7 +67,7 @@ DANGEROUS_MODULES = {
 }
 DANGEROUS_CALLS = {"__import__", "compile", "eval", "exec"}
 ALLOWED = {
-    ("otel_tracead.detection.session", "ctypes"),  # asks the loader whether CUDA's libraries are there
+    ("otel_tracead.detection.cuda", "ctypes"),  # calls the CUDA runtime, and asks the loader whether it is there
     ("otel_tracead.processors.memory_limiter.processor", "ctypes"),  # asks the C library to give memory back
     ("otel_tracead.service.registry", "importlib"),  # plug-ins, by entry points that were installed
     ("otel_tracead.cli", "importlib"),  # its own commands, by a table of names
@@ -155,7 +155,7 @@ def test_lower_floors_know_little_of_the_outside(package):
     [
         ("torch", ("otel_tracead.training", "otel_tracead.evaluation", "otel_tracead.cli.train")),
         ("onnx", ("otel_tracead.training",)),
-        ("onnxruntime", ("otel_tracead.detection.session",)),
+        ("onnxruntime", ("otel_tracead.detection.onnx_sessions",)),
         ("grpc", ("otel_tracead.generator.sinks",)),
     ],
 )

@@ -1,6 +1,5 @@
 """Runs of a network whose inputs and outputs are bound to memory that the device sees: two at a time, of few shapes."""
 
-import ctypes
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Final
@@ -8,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from otel_tracead.detection.cuda import Bytes, Device
+from otel_tracead.detection.cuda import Bytes, Device, keep_for_ever
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -61,7 +60,7 @@ class BoundRuns:
             self._device.close()
         else:
             # ONNX Runtime would throw from a destructor, which ends the process; so it lives as long as that.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
+            keep_for_ever(self._session)
 
     def begin(self, outputs: Sequence[str], feeds: Feeds) -> "Run":
         """Begin a run; more than `AT_A_TIME` that nobody took the result of take more memory.

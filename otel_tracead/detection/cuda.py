@@ -21,6 +21,20 @@ _HOST_ALLOC_PORTABLE: Final = 1
 _HOST_ALLOC_MAPPED: Final = 2
 
 
+def has_driver() -> bool:
+    """Say whether NVIDIA's driver is there, without which nothing of CUDA need be tried."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def keep_for_ever(thing: object) -> None:
+    """Keep *thing* from being destroyed, also when the process ends."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
 class Device(Protocol):
     """Where a network runs.
 

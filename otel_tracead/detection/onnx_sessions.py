@@ -1,7 +1,6 @@
 """Makes ONNX Runtime's sessions, on the CPU and on CUDA, so that they keep to themselves what they see and say."""
 
 import contextlib
-import ctypes
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -63,15 +62,6 @@ def bound(model: bytes, threads: int, device: Device) -> BoundRuns:
     if session.get_providers()[0] != provider:
         raise RuntimeError("ONNX Runtime fell back to the CPU.")
     return runs
-
-
-def has_driver() -> bool:
-    """Say whether NVIDIA's driver is there, without which nothing of CUDA need be tried."""
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def _runtime() -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from otel_tracead.detection import onnx_sessions
+from otel_tracead.detection import cuda, onnx_sessions
 from otel_tracead.detection.bound_runs import AT_A_TIME, BoundRuns, Feeds
 from otel_tracead.detection.bound_runs import Run as Begun
 from otel_tracead.errors import ArtifactError
@@ -54,7 +54,7 @@ class Session:
         self._most: int | None = None
         self.execution_provider = "cuda"
         self.trouble = ""
-        if provider == "cuda" or (provider == "auto" and onnx_sessions.has_driver()):
+        if provider == "cuda" or (provider == "auto" and cuda.has_driver()):
             try:
                 self._bound = onnx_sessions.cuda(model, threads)
                 try_out(self._compared)

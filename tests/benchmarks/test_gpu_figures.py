@@ -16,7 +16,7 @@ from tests.detection.host_device import cuda_on_host
 
 
 def test_without_a_gpu_it_says_so_in_one_line(monkeypatch):
-    monkeypatch.setattr(onnx_sessions, "has_driver", lambda: False)
+    monkeypatch.setattr("otel_tracead.detection.cuda.has_driver", lambda: False)
     done = CliRunner().invoke(gpu.main, [])
     assert done.exit_code == 1
     assert done.output == "No GPU to measure: there is no driver of NVIDIA here (libcuda.so.1).\n"

@@ -205,7 +205,7 @@ def test_a_feed_that_the_cpu_refuses_too_is_no_failure_of_the_device(on_host, pl
 
 def test_numbers_that_the_cpu_does_not_confirm_are_not_taken(monkeypatch):
     cuda, made = cuda_on_host()
-    monkeypatch.setattr(onnx_sessions, "has_driver", lambda: True)
+    monkeypatch.setattr("otel_tracead.detection.cuda.has_driver", lambda: True)
     monkeypatch.setattr(onnx_sessions, "cuda", lambda model, threads: cuda(other, threads))
     other = random_network(ARCHITECTURE, seed=5)
     session = Session(NETWORK, try_out)
@@ -217,7 +217,7 @@ def test_numbers_that_the_cpu_does_not_confirm_are_not_taken(monkeypatch):
 
 
 def test_auto_takes_the_cpu_where_there_is_no_gpu(monkeypatch):
-    monkeypatch.setattr(onnx_sessions, "has_driver", lambda: False)
+    monkeypatch.setattr("otel_tracead.detection.cuda.has_driver", lambda: False)
     session = Session(NETWORK, try_out)
     assert (session.execution_provider, session.trouble) == ("cpu", "")
 
@@ -225,7 +225,7 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu(monkeypatch):
 @pytest.fixture
 def without_libraries(monkeypatch):
     """As where there is a driver and nothing else of CUDA, whatever this machine has."""
-    monkeypatch.setattr(onnx_sessions, "has_driver", lambda: True)
+    monkeypatch.setattr("otel_tracead.detection.cuda.has_driver", lambda: True)
     monkeypatch.setattr(onnx_sessions, "CudaDevice", lambda version: ctypes.CDLL(f"libcudart-missing.so.{version}"))
 
 
@@ -238,7 +238,7 @@ def test_auto_takes_the_cpu_where_the_gpu_does_not_work_and_says_why(without_lib
 
 def test_auto_takes_cuda_where_it_works(monkeypatch):
     cuda, _ = cuda_on_host()
-    monkeypatch.setattr(onnx_sessions, "has_driver", lambda: True)
+    monkeypatch.setattr("otel_tracead.detection.cuda.has_driver", lambda: True)
     monkeypatch.setattr(onnx_sessions, "cuda", cuda)
     assert Session(NETWORK, try_out).execution_provider == "cuda"
 
