@@ -25,7 +25,7 @@ _FITS: Final = {
     # A run costs about the same whatever it holds: few of them, of few shapes, and padding is for nothing.
     "cuda": Fit(262_144, few=1024, padding=2.0, widened=rounded),
 }
-_DETAILED: Final = 16_384  # positions whose details are looked at together: they take so much more memory
+_DETAILED: Final = 16_384  # positions of which all labels' probabilities come out together: they take so much memory
 _WINDOW: Final = 1024
 _TOP: Final = 3
 LONG: Final = 0.1
@@ -134,7 +134,7 @@ class Scorer:
             offsets: first event of each trace `[traces + 1]`.
             ranks: whether to give the ranks, too; costs more.
         """
-        packed = pack(labels, times, offsets, np.arange(len(offsets) - 1), self._fits[self.execution_provider])
+        packed = pack(labels, times, offsets, np.arange(len(offsets) - 1), self._fit(detailed=ranks))
         size = len(packed.place)
         label, time = np.empty(size), np.empty(size)
         long, rank = np.full(size, np.inf), np.zeros(size if ranks else 0, np.int64)
@@ -159,8 +159,7 @@ class Scorer:
 
     def details(self, labels: Ints, times: Floats, offsets: Ints, traces: Ints) -> list[Details]:
         """Explain some *traces* of those given (see `surprise`), in their order."""
-        fit = self._fits[self.execution_provider]
-        packed = pack(labels, times, offsets, traces, replace(fit, cells=min(fit.cells, _DETAILED)))
+        packed = pack(labels, times, offsets, traces, self._fit(detailed=True))
         parts: list[tuple[Any, ...]] = []
         for positions, cells, (mixture, probabilities) in self._runs(packed, OUTPUTS[2:4]):
             log_probabilities = _by_cell(probabilities, cells)
@@ -171,6 +170,10 @@ class Scorer:
         for trace, last, width in zip(packed.order.tolist(), packed.ends.tolist(), packed.widths.tolist(), strict=True):
             explained[trace] = Details(*(column[last + 1 - width : last + 1] for column in columns))
         return [explained[trace] for trace in range(len(traces))]
+
+    def _fit(self, *, detailed: bool) -> Fit:
+        fit = self._fits[self.execution_provider]
+        return replace(fit, cells=min(fit.cells, _DETAILED)) if detailed else fit
 
     def _runs(self, packed: Packed, outputs: Sequence[str]) -> Iterator[tuple[slice, Ints, list[Any]]]:
         """Run rectangle after rectangle, and give positions of *packed*, their cells and the outputs."""
