@@ -29,6 +29,7 @@ _REACH: Final = 2  # buckets before and after that count, as far as they are kno
 _BUCKETS: Final = 16
 _FEWEST: Final = 2  # other traces
 _STRONGEST: Final = 50.0
+_LEAST: Final = 1e-300
 _ROOM, _ROOM_AT_LEAST = 16, 4096  # numbers a key that counting them all may take
 _HISTORY: Final = 30
 _FEWEST_MINUTES: Final = 4
@@ -68,13 +69,22 @@ def visits(events: Events, place: Ints, tail: Floats) -> Visits:
     nats = np.minimum(total, MOST)  # of one event; of several:
     several = np.flatnonzero((count > 1) & (total > 0))
     if len(several):
-        from scipy.special import gammaincc  # a tenth of a second that the start of a stage need not wait for
-
-        share = gammaincc(count[several], total[several])
-        nats[several] = np.minimum(-np.log(np.maximum(share, 1e-300)), MOST)
+        nats[several] = np.minimum(-np.log(_gamma_survival(count[several], total[several])), MOST)
     of_event = np.full(len(events), -1, np.int64)
     of_event[rows] = visit
     return Visits(pairs // wide, pairs % wide, nats, of_event)
+
+
+def _gamma_survival(n: Ints, x: Floats) -> Floats:
+    """Give the probability that the sum of *n* normal values is *x* or more: as many terms of a Poisson distribution `[v]`.
+
+    Worked out here, since the general function is a whole library that a stage would need for nothing else.
+    """
+    first = np.cumsum(n) - n
+    term = np.arange(n.sum()) - np.repeat(first, n)
+    log_factorial = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1.0, n.max())))))
+    log_terms = term * np.repeat(np.log(x), n) - np.repeat(x, n) - log_factorial[term]
+    return np.clip(np.add.reduceat(np.exp(log_terms), first), _LEAST, 1.0)
 
 
 def _distinct(keys: Ints) -> tuple[Ints, Ints, Ints]:

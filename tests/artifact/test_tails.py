@@ -120,3 +120,13 @@ def test_nothing_was_measured():
     assert one.inverse(2.0) == 2.0
     knots, slope = tails.measure_rare(np.zeros(0))
     assert Tails(knots[None], np.array([slope])).inverse(2.0) == np.inf
+
+
+@given(samples, samples)
+def test_few_and_many_get_the_same(x, asked):
+    several = Tails(np.stack([tails.measure(x)[0], tails.measure_rare(x)[0]]), np.array([1.0, 0.0]))
+    many = np.concatenate((asked, x, [0.0, -1.0, np.inf], np.linspace(0.0, 1e6, 400)))
+    row = np.arange(len(many)) % 2
+    alone = [several.strength(many[i : i + 1], row[i : i + 1])[0] for i in range(len(many))]
+    assert several.strength(many, row).tolist() == alone
+    assert np.isfinite(alone).all()

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import gammaincc
 
 from otel_tracead.artifact import place_norms
 from otel_tracead.artifact.place_norms import PlaceNorms
 from otel_tracead.detection.drift import MINUTE_NS
+from otel_tracead.detection import places
 from otel_tracead.detection.places import MOST, Recent, Visits, visits
 from tests.detection.columns import one_event_traces
 
@@ -105,3 +107,19 @@ def test_events_of_no_place_make_no_visit():
     seen = visits(events, np.full(3, -1), np.ones(3))
     assert len(seen.nats) == 0
     assert (seen.of_event == -1).all()
+
+
+@given(st.lists(st.tuples(st.integers(1, 3000), st.floats(1e-12, 2.0)), min_size=1, max_size=20))
+def test_the_survival_of_a_sum_is_that_of_the_gamma_distribution(cases):
+    n = np.array([count for count, _ in cases])
+    x = n * np.array([share for _, share in cases])
+    np.testing.assert_allclose(places._gamma_survival(n, x), np.maximum(gammaincc(n, x), 1e-300), rtol=1e-9)
+
+
+@given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 10**6))
+def test_distinct_numbers_are_found_the_quick_way_and_the_other(keys, factor):
+    given_keys = np.array(keys, np.int64) * factor  # far apart they are sorted, close together counted
+    distinct, place, count = places._distinct(given_keys)
+    wanted = np.unique(given_keys, return_inverse=True, return_counts=True)
+    for found, right in zip((distinct, place, count), wanted, strict=True):
+        assert found.tolist() == right.tolist()
