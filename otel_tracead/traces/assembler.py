@@ -192,14 +192,13 @@ class Assembler:
         added = Added()
         request = _Request(added, delivery, now)
         traces, most = self._open, self._policy.max_spans_per_trace
-        watch_roots = self._policy.wait_after_root > 0
         quick = all_identified(chain.from_iterable([spans for _, spans in batch.groups]))
-        parts = gathered = 0
+        parts = looked_at = 0
         for envelope, spans in batch.groups:
             here: bytes | None = None
             size = len(spans)
             for span in spans:
-                start = span[:START]
+                start = span[START]
                 if start != here:
                     trace = traces.get(start)
                     # What was withdrawn comes again, all of it: what there is of the trace makes room.
@@ -210,6 +209,7 @@ class Assembler:
                         or (trace.delivery is not delivery and trace.delivery.withdrawn)
                     ):
                         parts += self._look_closer(span, envelope, request)
+                        looked_at += 1
                         here = None
                         continue
                     here = start
@@ -220,10 +220,8 @@ class Assembler:
                         parts += 1
                     put = trace.append
                 put(span)
-                gathered += 1
-                if watch_roots:
-                    self._watch(start, span, now)
-        self.open_spans += gathered
+            self._watch(spans, now)
+        self.open_spans += len(batch) - looked_at
         if added.late.spans:
             added.late.holds = ((delivery, 1),)
             parts += 1
@@ -306,7 +304,7 @@ class Assembler:
             parts = trace.take(span, envelope, delivery)
             self.open_spans += 1
         if self._policy.wait_after_root > 0:
-            self._watch(start, span, request.now)
+            self._watch_one(start, span, request.now)
         return parts
 
     def _route(self, trace_id: bytes, span: bytes, envelope: Envelope, request: _Request) -> int:
@@ -346,7 +344,13 @@ class Assembler:
             return 1
         return waiting.take(span, envelope, request.delivery)
 
-    def _watch(self, start: bytes, span: bytes, now: float) -> None:
+    def _watch(self, spans: Sequence[bytes], now: float) -> None:
+        """Look for roots among spans of the usual layout that were taken; all others `_look_closer` has looked at."""
+        if self._policy.wait_after_root > 0:
+            for span in spans:
+                self._watch_one(span[START], span, now)
+
+    def _watch_one(self, start: bytes, span: bytes, now: float) -> None:
         if start in self._open and start not in self._rooted and is_root(span):
             self._rooted[start] = now + self._policy.wait_after_root
 

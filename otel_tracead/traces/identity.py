@@ -25,8 +25,8 @@ _SECOND_TAG: Final = b"\x12\x08"
 _INVALID_SPAN_ID: Final = _SECOND_TAG + _NO_SPAN
 _SHORTEST: Final = 28
 
-START: Final = 20
-"""Bytes of a span up to its own id."""
+START: Final = slice(20)
+"""A span up to its own id; made once, since a slice costs as much as what it cuts."""
 _PARENT_TAG: Final = b"\x22\x08"
 
 
@@ -47,7 +47,7 @@ def trace_ids(spans: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def start_of(trace_id: bytes) -> bytes:
-    """Give the first `START` bytes of all spans of a trace that are laid out as usual: its id with the tags around it."""
+    """Give the `START` of all spans of a trace that are laid out as usual: its id with the tags around it."""
     return _FIRST_TAG + trace_id + _SECOND_TAG
 
 
