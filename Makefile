@@ -30,7 +30,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint bench bench-check flame bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
+.PHONY: help demo test test-peers lint bench bench-check bench-model flame bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -61,11 +61,13 @@ bench-check: $(VENV)/.dev
 	@$(BIN)/python -m tools.peers install otelcol
 	$(BIN)/python -m benchmarks.regression
 
-# Of the real traces, where they are; every other benchmark of the wire takes the simulated shop and the bundled model.
+# Of the real traces, where they are; else the benchmarks take the simulated shop and the bundled model. Trained once; `make
+# bench-model` trains it anew. It takes PyTorch, which only this needs.
 build/online-boutique/manifest.json:
-	@$(MAKE) --no-print-directory $(VENV)/.train
-	$(BIN)/python -m benchmarks.normal_traces online_boutique build/online_boutique.jsonl.zst
-	$(BIN)/otel-tracead train --input build/online_boutique.jsonl.zst --output build/online-boutique
+	@$(MAKE) --no-print-directory bench-model
+
+bench-model: $(VENV)/.train
+	$(BIN)/python -m benchmarks.training
 
 flame: $(VENV)/.dev $(BENCH_MODEL)
 	$(BIN)/python -m benchmarks.flames

@@ -16,7 +16,7 @@ PARTS: Final = {
     "start": ("startup",),
     "several": ("several_processes",),
     "network": ("network",),
-    "offline": ("offline", "--copies", "2"),
+    "offline": ("offline", "--repeats", "2"),
 }
 """Each part and its command, `python -m benchmarks.…`."""
 

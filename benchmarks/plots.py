@@ -77,7 +77,7 @@ def _draw(axes: Any, panel: Panel, unit: str) -> None:
     axes.barh(names, values, color=colours, height=0.7)
     axes.errorbar(values, names, xerr=around, fmt="none", ecolor=_NEUTRAL, elinewidth=1.0, capsize=2)
     for bar in shown:
-        axes.annotate(f"{bar.value:.2g}", (bar.high, bar.name), (4, 0), textcoords="offset points", va="center")
+        axes.annotate(f"{bar.value:.2f}", (bar.high, bar.name), (4, 0), textcoords="offset points", va="center")
     axes.set_title(panel.title)
     axes.set_xlabel(unit)
     axes.set_xlim(0, 1.15 * max(bar.high for bar in shown))
