@@ -174,6 +174,23 @@ def test_spans_without_valid_ids_belong_to_no_trace(span):
     assert assembler.open_spans == 1
 
 
+def test_an_open_trace_takes_no_span_whose_own_id_is_not_valid():
+    assembler = Assembler(policy())
+    add(assembler, encoded(1, 1))
+    zeros = encoded(1, bytes(8), name="of the usual layout, but for its id")
+    added, _ = add(assembler, encoded(1, 2), zeros, encoded(1, 3), now=1.0)
+    assert added.invalid.spans == [zeros]
+    (trace,) = assembler.due(10.0)
+    assert trace.spans == [encoded(1, 1), encoded(1, 2), encoded(1, 3)]
+
+
+def test_a_root_among_neighbours_of_an_open_trace_brings_its_release_forward():
+    assembler = Assembler(policy(wait_after_root=2.0))
+    add(assembler, encoded(1, 2, parent=1))
+    add(assembler, encoded(1, 3, parent=1), encoded(1, 1), encoded(1, 4, parent=1), now=1.0)
+    assert [len(trace.spans) for trace in assembler.due(3.0)] == [4]
+
+
 def test_other_layouts_than_the_usual_one_are_read_too():
     usual = encoded(1, 1, parent=5)
     span = Span.FromString(usual)
