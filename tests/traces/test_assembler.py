@@ -177,7 +177,7 @@ def test_spans_without_valid_ids_belong_to_no_trace(span):
 def test_an_open_trace_takes_no_span_whose_own_id_is_not_valid():
     assembler = Assembler(policy())
     add(assembler, encoded(1, 1))
-    zeros = encoded(1, bytes(8), name="of the usual layout, but for its id")
+    zeros = Span(trace_id=trace_id(1), span_id=bytes(8), name="of the usual layout").SerializeToString()
     added, _ = add(assembler, encoded(1, 2), zeros, encoded(1, 3), now=1.0)
     assert added.invalid.spans == [zeros]
     (trace,) = assembler.due(10.0)
