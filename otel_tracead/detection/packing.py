@@ -18,14 +18,12 @@ class Fit:
 
     Attributes:
         cells: most positions, padding included, of a rectangle of several traces.
-        few: traces that may be padded as they like.
-        padding: most positions with padding for each without, of more.
+        wasted: most positions that padding adds to a rectangle: as many as cost what one run more costs.
         widened: gives the width of a rectangle whose longest trace is so wide.
     """
 
     cells: int
-    few: int = 16
-    padding: float = 1.15
+    wasted: int = 150
     widened: Callable[[int], int] = int
 
 
@@ -120,7 +118,7 @@ def _rectangles(widths: Ints, begins: Ints, fit: Fit) -> Iterator[Rectangle]:
         counts = np.arange(1, len(widths[most]) + 1)
         padded = counts * widths[most]
         full = begins[most.start + 1 : most.stop + 1] - begins[start]
-        fits = (padded <= fit.cells) & ((counts <= fit.few) | (padded <= fit.padding * full))
+        fits = (padded <= fit.cells) & (padded - full <= fit.wasted)
         fits[0] = True
         stop = start + (len(fits) if fits.all() else int(np.argmin(fits)))
         yield Rectangle(

@@ -23,7 +23,7 @@ Floats32 = npt.NDArray[np.float32]
 _FITS: Final = {
     "cpu": Fit(2048),  # what it works on stays in the cache
     # A run costs about the same whatever it holds: few of them, of few shapes, and padding is for nothing.
-    "cuda": Fit(262_144, few=1024, padding=2.0, widened=rounded),
+    "cuda": Fit(262_144, wasted=131_072, widened=rounded),
 }
 _DETAILED: Final = 16_384  # positions of which all labels' probabilities come out together: they take so much memory
 _WINDOW: Final = 1024
