@@ -176,22 +176,17 @@ class Connection:
         _check(stream != 0)
         length = len(payload)
         self._taken += length
-        # Given back in bulk, at once: how much of bodies is held is bounded by who holds it.
+        # Room is given again in bulk, whatever became of the bytes: how much of them is held is bounded by who holds it.
         if self._taken > _CONNECTION_WINDOW // 2:
             self._out.append(frames.window_update(0, self._taken))
             self._taken = 0
         end = bool(flags & frames.END_STREAM)
-        if end:
-            length += self._partial.get(stream, 0)
-        else:
-            length += self._partial.get(stream, 0)
+        if not end and stream in self._partial:
+            length += self._partial[stream]
             if length > STREAM_WINDOW // 2:
                 self._out.append(frames.window_update(stream, length))
                 length = 0
-            if stream in self._partial:
-                self._partial[stream] = length
-        if length > STREAM_WINDOW:
-            raise ConnectionFailure(Reset.FLOW_CONTROL_ERROR, "more was sent than there was room for")
+            self._partial[stream] = length
         self._events.on_data(stream, _unpadded(payload) if flags & frames.PADDED else payload, end=end)
 
     def _headers(self, flags: int, stream: int, payload: bytes) -> None:

@@ -1,6 +1,7 @@
 """A channel to a backend: its addresses, the connections to them, and which of these takes the next call."""
 
 import asyncio
+import os
 import socket
 import ssl
 import time
@@ -194,7 +195,7 @@ class Channel:
                 await connection.ready
         except (OSError, TimeoutError) as error:
             where = address[0] if self._target.path else f"{address[0]}:{address[1]}"
-            self._error = f"{where}: {str(error) or f'no answer within {_CONNECTS:g} s'}"
+            self._error = f"{where}: {_words(error)}"
             return False
         finally:
             if connection is not None and not (connection.ready.done() and connection.open):
@@ -223,6 +224,13 @@ class Channel:
         except BaseException:
             tunnel.close()
             raise
+
+
+def _words(error: OSError) -> str:
+    """Say what is wrong; asyncio says "Connect call failed" whatever it was."""
+    if error.errno is not None and not isinstance(error, ssl.SSLError | socket.gaierror):
+        return os.strerror(error.errno)
+    return str(error) or f"no answer within {_CONNECTS:g} s"
 
 
 async def _through(proxy: Proxy, host: str, port: int) -> socket.socket:

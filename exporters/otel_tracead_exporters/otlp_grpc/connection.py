@@ -14,12 +14,13 @@ from otel_tracead_exporters.otlp_grpc.config import KeepaliveClient
 
 _LARGEST_ANSWER: Final = 4 << 20
 # What a reset means (gRPC's PROTOCOL-HTTP2.md, "Errors"); the others are INTERNAL.
-_RESETS: Final = {
+_RESETS: Final[dict[int, Code]] = {
     Reset.REFUSED_STREAM: Code.UNAVAILABLE,
     Reset.CANCEL: Code.CANCELLED,
     Reset.ENHANCE_YOUR_CALM: Code.RESOURCE_EXHAUSTED,
     Reset.INADEQUATE_SECURITY: Code.PERMISSION_DENIED,
 }
+_NAMES: Final = {int(reset): reset.name for reset in Reset}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +202,8 @@ class ClientConnection(asyncio.Protocol):
         if code == Reset.REFUSED_STREAM:
             self._not_looked_at(stream)
         elif stream in self._calls:
-            name = Reset(code).name if code in Reset.__members__.values() else str(code)
-            self._end(stream, Status(_RESETS.get(Reset(code), Code.INTERNAL), f"the server reset the call: {name}"))
+            name = _NAMES.get(code, str(code))
+            self._end(stream, Status(_RESETS.get(code, Code.INTERNAL), f"the server reset the call: {name}"))
 
     def on_goaway(self, last: int, code: int, text: str) -> None:
         """Make no more calls here; those that the server will not look at are made elsewhere."""
