@@ -7,6 +7,8 @@ CLIP: Final = 4.0
 """A surprising time must not decide what the network thinks of everything after it."""
 LOG_SCALE_MIN: Final = -5.0
 LOG_SCALE_MAX: Final = 3.0
+FARTHEST: Final = 80.0
+"""Scales from a component's mean beyond which all times are as improbable: e to it is still a number in 32 bits."""
 MOST_CLASSES: Final = 320
 """Labels that the network forecasts one by one, the most frequent: what a span costs must not grow with the labels."""
 

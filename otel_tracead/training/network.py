@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from otel_tracead.traces.dictionary import RARE_ID
-from otel_tracead.training.architecture import CLIP, LOG_SCALE_MAX, LOG_SCALE_MIN, Architecture
+from otel_tracead.training.architecture import CLIP, FARTHEST, LOG_SCALE_MAX, LOG_SCALE_MIN, Architecture
 
 
 class Prediction(NamedTuple):
@@ -89,4 +89,4 @@ def time_loss(prediction: Prediction, times: Tensor) -> Tensor:
 def time_surprise(prediction: Prediction, times: Tensor) -> Tensor:
     """Give -ln of the predicted probability of a time at least as long `[batch, time]`."""
     x = (times.unsqueeze(-1) - prediction.mean) * torch.exp(-prediction.log_scale)
-    return -(prediction.log_weight - functional.softplus(x)).logsumexp(-1)
+    return -(prediction.log_weight - functional.softplus(x.clamp(-FARTHEST, FARTHEST))).logsumexp(-1)

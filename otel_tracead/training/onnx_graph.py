@@ -6,18 +6,14 @@ carried over windows, and what comes out beside the surprises is what they are m
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from otel_tracead.traces.dictionary import RARE_ID
-from otel_tracead.training.architecture import CLIP, LOG_SCALE_MAX, LOG_SCALE_MIN, Architecture
+from otel_tracead.training.architecture import CLIP, FARTHEST, LOG_SCALE_MAX, LOG_SCALE_MIN, Architecture
 from otel_tracead.training.onnx_nodes import Array, Graph, encode, value
-
-_FARTHEST: Final = 80.0
-"""Scales above a component's mean beyond which all times are as improbable: e to it is still a number in 32 bits."""
 
 
 def build(weights: Mapping[str, Array], architecture: Architecture) -> bytes:
@@ -110,7 +106,7 @@ def _time_head(g: Graph, weights: Mapping[str, Array], a: Architecture) -> None:
     g.add("Sub", ["times_came", "mean"], "difference")
     g.add("Mul", ["difference", "inverse_scale"], "standardized")
     # P = sum(w / (1 + e^z)) / sum(w). In logarithms, by Softplus and ReduceLogSumExp, it took a quarter of the whole run.
-    g.add("Clip", ["standardized", g.constant("z_low", -_FARTHEST), g.constant("z_high", _FARTHEST)], "z")
+    g.add("Clip", ["standardized", g.constant("z_low", -FARTHEST), g.constant("z_high", FARTHEST)], "z")
     g.add("Exp", ["z"], "odds")
     g.add("Add", ["odds", "unit"], "odds_and_one")
     g.add("Exp", ["weight"], "weights")

@@ -15,7 +15,8 @@ from otel_tracead.detection import scorer as scorers
 from otel_tracead.detection.packing import Fit
 from otel_tracead.detection.scorer import Scorer
 from otel_tracead.errors import ArtifactError
-from otel_tracead.training.architecture import Architecture
+from otel_tracead.traces.dictionary import RARE_ID
+from otel_tracead.training.architecture import MOST_CLASSES, Architecture
 
 LABELS = 12
 ARCHITECTURE = Architecture(labels=LABELS, **SIZES)
@@ -110,6 +111,29 @@ def test_probabilities_of_all_labels_sum_to_one(one):
         total += np.exp(-one.surprise(tried, times, np.array([0, 6])).label[5])
     total += np.exp(-one.surprise(labels[:5], times[:5], np.array([0, 5])).label[5])
     assert total == pytest.approx(1.0, abs=1e-5)
+
+
+def test_labels_beyond_the_classes_count_as_rare():
+    architecture = Architecture(labels=MOST_CLASSES + 30, **SIZES)
+    many = Scorer(random_network(architecture), state=architecture.state, labels=architecture.labels, provider="cpu")
+    before, times, offsets = np.array([5, 9, MOST_CLASSES + 7]), np.zeros(4), np.array([0, 4])
+
+    def said(label: int) -> tuple:
+        labels = np.append(before, label)
+        found, (details,) = many.surprise(labels, times, offsets), many.details(labels, times, offsets, np.array([0]))
+        return found.label[3], found.time[3], details
+
+    last = {label: said(label) for label in (RARE_ID, MOST_CLASSES - 1, MOST_CLASSES, MOST_CLASSES + 29)}
+    rare, *_ = last.values()
+    for label in (MOST_CLASSES, MOST_CLASSES + 29):
+        surprise, time, details = last[label]
+        assert surprise == pytest.approx(rare[0], abs=1e-6)
+        assert details.rank[3] == rare[2].rank[3]
+        assert time != rare[1], "its time is its own"
+    assert last[MOST_CLASSES - 1][0] != pytest.approx(rare[0], abs=1e-6)
+    probabilities = sum(np.exp(-said(label)[0]) for label in range(1, MOST_CLASSES))
+    end = np.exp(-many.surprise(before, times[:3], np.array([0, 3])).label[3])
+    assert probabilities + end == pytest.approx(1.0, abs=1e-4)
 
 
 def test_nothing_to_score(one):
