@@ -157,12 +157,24 @@ class Attribution:
             return []
         chosen = self._choose(judged, traces)
         marks = self._marks(judged, chosen)
-        unclear = np.array([bool(one.slow or one.network) for one in marks], np.bool_)
-        known = judged.known
-        detailed = iter(self._scorer.details(known.label, known.scaled, judged.events.offsets, traces[unclear]))
-        details = [next(detailed) if one else None for one in unclear.tolist()]
+        details = self._details(judged, chosen, marks)
         blamed = [_Mark(trace, row, one, details[trace]) for trace, one in enumerate(marks) for row in one.rows]
         return self._explained(judged, chosen, blamed)
+
+    def _details(self, judged: Judged, chosen: _Chosen, marks: list[_Marks]) -> list[Details | None]:
+        """Ask the network for what verdicts say of labels and times, no further into a trace than they speak of it."""
+        last = np.array([max((*one.slow, *one.network.values()), default=-1) for one in marks])
+        unclear = np.flatnonzero(last >= 0)
+        # A position takes the event that came there; behind the last event is the end.
+        lengths = np.minimum(last + 1, chosen.last - chosen.first)[unclear]
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        rows = np.arange(offsets[-1]) + np.repeat(chosen.first[unclear] - offsets[:-1], lengths)
+        known = judged.known
+        found = self._scorer.details(known.label[rows], known.scaled[rows], offsets, np.arange(len(unclear)))
+        details: list[Details | None] = [None] * len(marks)
+        for trace, one in zip(unclear.tolist(), found, strict=True):
+            details[trace] = one
+        return details
 
     def _choose(self, judged: Judged, traces: Ints) -> _Chosen:
         """Gather what speaks against the events of *traces*."""

@@ -6,8 +6,8 @@ from scipy.special import gammaincc
 
 from otel_tracead.artifact import place_norms
 from otel_tracead.artifact.place_norms import PlaceNorms
-from otel_tracead.detection.drift import MINUTE_NS
 from otel_tracead.detection import places
+from otel_tracead.detection.drift import MINUTE_NS
 from otel_tracead.detection.places import MOST, Recent, Visits, visits
 from tests.detection.columns import one_event_traces
 
