@@ -90,7 +90,7 @@ def _printed_rest(encoded: bytes) -> tuple[str, str]:
     return f'"flags":{span.flags},' if span.flags else "", f",{printed}" if printed else ""
 
 
-_remembered_rest: Final = lru_cache(maxsize=1 << 13)(_printed_rest)
+_remembered_rest: Final = lru_cache(maxsize=1 << 11)(_printed_rest)
 
 
 def _object(encoded: bytes) -> _Object:
@@ -159,10 +159,11 @@ def attributes(holder: Any) -> dict[str, Any]:
 
 
 def _fragment(encoded: bytes) -> orjson.Fragment:
-    return orjson.Fragment(orjson.dumps(_key_value(KeyValue.FromString(encoded))))
+    # As text, which is as long as it is: the bytes that orjson gives keep some KiB more than they need.
+    return orjson.Fragment(orjson.dumps(_key_value(KeyValue.FromString(encoded))).decode())
 
 
-_remembered: Final = lru_cache(maxsize=20_000)(_fragment)
+_remembered: Final = lru_cache(maxsize=1 << 13)(_fragment)
 
 
 def _key_value(pair: KeyValue) -> _Object:
