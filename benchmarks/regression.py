@@ -36,6 +36,7 @@ _BURST: Final = (
     40_000  # spans, as fast as they are taken: steady rates are mostly wake-ups, which depend on the neighbours
 )
 _PATIENCE: Final = 20.0  # seconds that a burst may take
+_POOL: Final = 40_000  # different spans
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class Contest:
 
     def __enter__(self) -> Self:
         """Start all of them and warm them up."""
-        files = packed(self._origin, _BURST, [_SPANS_PER_REQUEST], Protocol.OTLP, self._folder)
+        files = packed(self._origin, _POOL, [_SPANS_PER_REQUEST], Protocol.OTLP, self._folder)
         self._load = Load(
             traffic=files[_SPANS_PER_REQUEST][0],
             spans_per_request=_SPANS_PER_REQUEST,
