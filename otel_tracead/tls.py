@@ -20,7 +20,7 @@ Version = Literal["1.2", "1.3"]
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _OPENSSL_CHOOSES: Final = NotHere("OpenSSL's own choice is kept up with its security updates")
-_GRPC_CHOOSES: Final = NotHere("gRPC for Python speaks 1.2 and 1.3, whichever the other side prefers")
+_GRPC_CHOOSES: Final = NotHere("1.2 and 1.3 are spoken, whichever the other side prefers")
 _RELOAD_ALL: Final = NotHere("SIGHUP reads the file again, without losing a span")
 
 

@@ -11,7 +11,7 @@ from otel_tracead.config_types import Metadata, NotHere, PositiveDuration, Size,
 from otel_tracead.exporting import ExporterConfig
 from otel_tracead.tls import GrpcClientTls
 
-_BUFFERS: Final = WithoutEffect("gRPC for Python sizes its buffers itself")
+_BUFFERS: Final = WithoutEffect("the event loop sizes its buffers itself")
 _SCHEME: Final = re.compile(r"(https?)://", re.IGNORECASE)
 
 
@@ -44,7 +44,7 @@ class OtlpGrpcConfig(ExporterConfig):
         balancer_name: which of the addresses that a name stands for get the requests.
         wait_for_ready: an attempt waits for the connection, up to `timeout`, instead of failing at once.
         authority: the `:authority` header, instead of the endpoint's host.
-        user_agent: said in front of gRPC's own.
+        user_agent: said in front of our own.
     """
 
     endpoint: str
@@ -77,7 +77,7 @@ class OtlpGrpcConfig(ExporterConfig):
     def _that_grpc_knows(cls, compression: object) -> object:
         if compression in {"snappy", "zstd"}:
             raise ValueError(
-                f'"{compression}" is not in otel-tracead: gRPC for Python compresses with gzip and deflate only'
+                f'"{compression}" is not in otel-tracead: gRPC bodies are compressed with gzip and deflate only'
             )
         return compression
 

@@ -76,7 +76,7 @@ class GrpcServerConfig(ComponentConfig):
         tls: encryption; without it plain text.
         auth: who may send; without it everybody.
         max_recv_msg_size_mib: the largest request, before and after decompression.
-        max_concurrent_streams: requests at a time on one connection.
+        max_concurrent_streams: requests at a time on one connection; without it 1000.
         keepalive: how connections are kept and closed.
     """
 
@@ -87,8 +87,8 @@ class GrpcServerConfig(ComponentConfig):
     max_recv_msg_size_mib: Annotated[int, Field(gt=0, le=2047)] = 4
     max_concurrent_streams: PositiveSize | None = None
     keepalive: KeepaliveServer = KeepaliveServer()
-    read_buffer_size: Annotated[Size | None, WithoutEffect("gRPC for Python sizes its buffers itself")] = None
-    write_buffer_size: Annotated[Size | None, WithoutEffect("gRPC for Python sizes its buffers itself")] = None
+    read_buffer_size: Annotated[Size | None, WithoutEffect("the event loop sizes its buffers itself")] = None
+    write_buffer_size: Annotated[Size | None, WithoutEffect("the event loop sizes its buffers itself")] = None
     include_metadata: Annotated[bool | None, WithoutEffect("no component here reads the metadata of requests")] = None
     middlewares: Annotated[Any, NotHere("there are no middleware extensions")] = None
     dialer: Annotated[Any, NotHere("a listener calls nobody")] = None
