@@ -65,7 +65,8 @@ def visits(events: Events, place: Ints, tail: Floats) -> Visits:
     rows = np.flatnonzero(place >= 0)
     wide = int(place.max(initial=0)) + 1
     pairs, visit, count = _distinct(events.trace[rows] * wide + place[rows])
-    total = np.bincount(visit, weights=np.minimum(tail[rows] * np.log(10.0), _MOST_EVENT), minlength=len(pairs))
+    nats_here = np.minimum(tail[rows] * np.log(10.0), _MOST_EVENT)
+    total: Floats = np.bincount(visit, weights=nats_here, minlength=len(pairs)).astype(np.float64, copy=False)
     nats = np.minimum(total, MOST)  # of one event; of several:
     several = np.flatnonzero((count > 1) & (total > 0))
     if len(several):
@@ -78,13 +79,14 @@ def visits(events: Events, place: Ints, tail: Floats) -> Visits:
 def _gamma_survival(n: Ints, x: Floats) -> Floats:
     """Give the probability that the sum of *n* normal values is *x* or more: as many terms of a Poisson distribution `[v]`.
 
-    Worked out here, since the general function is a whole library that a stage would need for nothing else.
+    Worked out here, since scipy takes half a second to load and a stage would need it for nothing else.
     """
     first = np.cumsum(n) - n
-    term = np.arange(n.sum()) - np.repeat(first, n)
+    of = np.repeat(np.arange(len(n)), n)
+    term = np.arange(len(of)) - first[of]
     log_factorial = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1.0, n.max())))))
-    log_terms = term * np.repeat(np.log(x), n) - np.repeat(x, n) - log_factorial[term]
-    return np.clip(np.add.reduceat(np.exp(log_terms), first), _LEAST, 1.0)
+    log_terms = term * np.log(x)[of] - x[of] - log_factorial[term]
+    return np.asarray(np.minimum(np.maximum(np.add.reduceat(np.exp(log_terms), first), _LEAST), 1.0))
 
 
 def _distinct(keys: Ints) -> tuple[Ints, Ints, Ints]:
