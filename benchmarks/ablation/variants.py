@@ -150,19 +150,24 @@ def no_impact() -> AbstractContextManager[object]:
 def by_probability() -> AbstractContextManager[object]:
     """Let a time count by how improbable it was predicted to be, not by how much longer it is than what is long."""
 
-    def times(events: Events, known: evidence.Known, surprise: Surprise, numbers: calibration.Calibration) -> Floats:
+    gather = evidence.gather
+
+    def by_surprise(events: Events, known: evidence.Known, surprise: Surprise, *rest: Any) -> evidence.Evidence:
+        numbers: calibration.Calibration = rest[0]
+        found = gather(events, known, surprise, *rest)
         first = known.label[events.offsets[:-1]]
         expected = 10.0 ** numbers.center[known.label] - 1.0
         typical = evidence.typical_trace(first, numbers)[events.trace]
         at = np.arange(len(events)) + events.trace
-        return np.asarray(surprise.time[at] * evidence.weight(np.maximum(known.own_us - expected, 0.0), typical))
+        found.time = surprise.time[at] * evidence.weight(np.maximum(known.own_us - expected, 0.0), typical)
+        return found
 
-    return patch.object(evidence, "_times", times)
+    return patch.object(evidence, "gather", by_surprise)
 
 
 def no_drift() -> AbstractContextManager[object]:
     """Take times as they are, however long they have been different."""
-    return patch.object(Drift, "follow", lambda _self, events, _label: np.zeros(len(events)))
+    return patch.object(Drift, "follow", lambda _self, events, _label: (np.zeros(len(events)), np.ones(len(events))))
 
 
 def no_shares() -> AbstractContextManager[object]:
