@@ -26,7 +26,7 @@ class Recipe:
     """
 
     epochs: int | None = None
-    steps: int = 3000
+    steps: int = 2300
     fewest_epochs: int = 3
     batch: int = 24
     learning_rate: float = 6e-3
