@@ -7,7 +7,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -20,8 +20,6 @@ Version = Literal["1.2", "1.3"]
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _OPENSSL_CHOOSES: Final = NotHere("OpenSSL's own choice is kept up with its security updates")
-_GRPC_CHOOSES: Final = NotHere("1.2 and 1.3 are spoken, whichever the other side prefers")
-_RELOAD_ALL: Final = NotHere("SIGHUP reads the file again, without losing a span")
 
 
 class _Tls(ComponentConfig):
@@ -35,6 +33,9 @@ class _Tls(ComponentConfig):
         ca_file: the authorities that are trusted; without it the system's.
         ca_pem: the same as text.
         include_system_ca_certs_pool: trust the system's authorities as well.
+        min_version: the oldest protocol spoken.
+        max_version: the newest; absent for whatever there is.
+        reload_interval: our certificate and key are read again when a connection comes so long after the last time.
     """
 
     cert_file: FilePath | None = None
@@ -44,6 +45,9 @@ class _Tls(ComponentConfig):
     ca_file: FilePath | None = None
     ca_pem: Secret = Secret("")
     include_system_ca_certs_pool: bool = False
+    min_version: Version = "1.2"
+    max_version: Version | None = None
+    reload_interval: Duration = 0.0
     cipher_suites: Annotated[Any, _OPENSSL_CHOOSES] = None
     include_insecure_cipher_suites: Annotated[Any, _OPENSSL_CHOOSES] = None
     curve_preferences: Annotated[Any, _OPENSSL_CHOOSES] = None
@@ -62,6 +66,12 @@ class _Tls(ComponentConfig):
             raise ValueError(
                 "TLS configuration must include both certificate and key (cert_file or cert_pem, and key_file or key_pem)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_version is not None and self.max_version < self.min_version:
+            raise ValueError("invalid TLS configuration: min_version cannot be greater than max_version")
         return self
 
     @property
@@ -91,6 +101,14 @@ class _Tls(ComponentConfig):
         system = ssl.get_default_verify_paths().cafile
         return given + b"\n" + Path(system).read_bytes() if self.include_system_ca_certs_pool and system else given
 
+    def _prepare(self, context: ssl.SSLContext, protocols: Sequence[str]) -> None:
+        context.minimum_version = _VERSIONS[self.min_version]
+        if self.max_version is not None:
+            context.maximum_version = _VERSIONS[self.max_version]
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
+        self._load(context)
+
     def _load(self, context: ssl.SSLContext) -> None:
         """Load our certificate into *context*, which takes files only: a text becomes one in memory."""
         if not self.has_certificate:
@@ -107,106 +125,38 @@ class _Tls(ComponentConfig):
             os.close(in_memory)
 
 
-class _HttpTls(_Tls):
-    """What Python's own TLS adds.
-
-    Attributes:
-        min_version: the oldest protocol spoken.
-        max_version: the newest; absent for whatever there is.
-        reload_interval: our certificate and key are read again when a connection comes so long after the last time.
-    """
-
-    min_version: Version = "1.2"
-    max_version: Version | None = None
-    reload_interval: Duration = 0.0
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.max_version is not None and self.max_version < self.min_version:
-            raise ValueError("invalid TLS configuration: min_version cannot be greater than max_version")
-        return self
-
-    def _prepare(self, context: ssl.SSLContext) -> None:
-        context.minimum_version = _VERSIONS[self.min_version]
-        if self.max_version is not None:
-            context.maximum_version = _VERSIONS[self.max_version]
-        self._load(context)
-
-    def reloader(self, context: ssl.SSLContext) -> Callable[[], None]:
-        """Give what loads the certificate into *context* again if it is time; one that cannot be read stays as it was."""
-        return _reloader(lambda: self._load(context), self.reload_interval)
-
-
-class ServerTls(_HttpTls):
-    """TLS of an HTTP listener.
-
-    Attributes:
-        client_ca_file: clients must show a certificate of these authorities (mTLS).
-    """
-
-    null_is_off: ClassVar[bool] = True
-
-    client_ca_file: FilePath | None = None
-    client_ca_file_reload: Annotated[Any, _RELOAD_ALL] = None
-
-    @model_validator(mode="after")
-    def _has_one(self) -> Self:
-        _need_certificate(self)
-        return self
-
-    def context(self) -> ssl.SSLContext:
-        """Make the context for an HTTP server.
-
-        Raises:
-            OSError: a file cannot be read or is no certificate (ssl.SSLError is an OSError).
-        """
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._prepare(context)
-        if self.client_ca_file is not None:
-            context.load_verify_locations(self.client_ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
-        if self.reload_interval:
-            reload = self.reloader(context)
-            context.sni_callback = lambda _socket, _name, _context: reload()  # at every handshake; counts for the next
-        return context
-
-
-class GrpcServerTls(_Tls):
-    """TLS of a gRPC listener.
+class ServerTls(_Tls):
+    """TLS of a listener.
 
     Attributes:
         client_ca_file: clients must show a certificate of these authorities (mTLS).
         client_ca_file_reload: read it again with every connection.
-        min_version: the oldest protocol spoken; 1.2 is what there is.
-        reload_interval: our certificate and key are read again when a connection comes so long after the last time.
     """
 
     null_is_off: ClassVar[bool] = True
 
     client_ca_file: FilePath | None = None
     client_ca_file_reload: bool = False
-    reload_interval: Duration = 0.0
-    min_version: Literal["1.2"] = "1.2"
-    max_version: Annotated[Any, _GRPC_CHOOSES] = None
 
     @model_validator(mode="after")
     def _has_one(self) -> Self:
-        _need_certificate(self)
+        if not self.has_certificate:
+            raise ValueError("TLS configuration must include both certificate and key for server connections")
         return self
 
-    def context(self) -> ssl.SSLContext:
-        """Make the context for a gRPC server.
+    def context(self, *protocols: str) -> ssl.SSLContext:
+        """Make the context for a server that speaks *protocols* (ALPN).
 
         Raises:
-            OSError: a file cannot be read or is no certificate.
+            OSError: a file cannot be read or is no certificate (ssl.SSLError is an OSError).
         """
-        context = self._fresh()
+        context = self._fresh(protocols)
         if not self.reload_interval and not self.client_ca_file_reload:
             return context
         current = [context]
 
         def renew() -> None:
-            current[0] = self._fresh()
+            current[0] = self._fresh(protocols)
 
         reload = _reloader(renew, 0.0 if self.client_ca_file_reload else self.reload_interval)
 
@@ -217,19 +167,17 @@ class GrpcServerTls(_Tls):
         context.sni_callback = at_each_handshake
         return context
 
-    def _fresh(self) -> ssl.SSLContext:
+    def _fresh(self, protocols: Sequence[str]) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = _VERSIONS[self.min_version]
-        context.set_alpn_protocols(["h2"])
-        self._load(context)
+        self._prepare(context, protocols)
         if self.client_ca_file is not None:
             context.load_verify_locations(self.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
 
-class ClientTls(_HttpTls):
-    """TLS of an HTTP connection to a backend.
+class ClientTls(_Tls):
+    """TLS of a connection to a backend.
 
     Attributes:
         insecure: speak plain text (gRPC; for HTTP the URL's scheme decides).
@@ -241,8 +189,8 @@ class ClientTls(_HttpTls):
     insecure_skip_verify: bool = False
     server_name_override: str | None = None
 
-    def context(self) -> ssl.SSLContext:
-        """Make the context for an HTTP client.
+    def context(self, *protocols: str) -> ssl.SSLContext:
+        """Make the context for a client that speaks *protocols* (ALPN).
 
         Raises:
             OSError: a file cannot be read or is no certificate.
@@ -251,50 +199,15 @@ class ClientTls(_HttpTls):
         context = ssl.create_default_context(
             ssl.Purpose.SERVER_AUTH, cadata=None if authorities is None else authorities.decode("ascii", "ignore")
         )
-        self._prepare(context)
+        self._prepare(context, protocols)
         if self.insecure_skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
 
-
-class GrpcClientTls(_Tls):
-    """TLS of a gRPC connection to a backend.
-
-    Attributes:
-        insecure: speak plain text.
-        min_version: the oldest protocol spoken; 1.2 is what there is.
-        server_name_override: the name that the server's certificate must have, instead of the endpoint's.
-    """
-
-    insecure: bool = False
-    server_name_override: str | None = None
-    min_version: Literal["1.2"] = "1.2"
-    max_version: Annotated[Any, _GRPC_CHOOSES] = None
-    insecure_skip_verify: Annotated[
-        Any, NotHere("gRPC for Python always verifies; give the certificate as ca_file")
-    ] = None
-    reload_interval: Annotated[Any, _RELOAD_ALL] = None
-
-    def context(self) -> ssl.SSLContext:
-        """Make the context for a gRPC channel.
-
-        Raises:
-            OSError: a file cannot be read or is no certificate.
-        """
-        authorities = self.authorities()
-        context = ssl.create_default_context(
-            ssl.Purpose.SERVER_AUTH, cadata=None if authorities is None else authorities.decode("ascii", "ignore")
-        )
-        context.minimum_version = _VERSIONS[self.min_version]
-        context.set_alpn_protocols(["h2"])
-        self._load(context)
-        return context
-
-
-def _need_certificate(config: _Tls) -> None:
-    if not config.has_certificate:
-        raise ValueError("TLS configuration must include both certificate and key for server connections")
+    def reloader(self, context: ssl.SSLContext) -> Callable[[], None]:
+        """Give what loads the certificate into *context* again if it is time; one that cannot be read stays as it was."""
+        return _reloader(lambda: self._load(context), self.reload_interval)
 
 
 def _read(file: Path | None, text: Secret) -> bytes:

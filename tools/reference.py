@@ -20,7 +20,7 @@ from otel_tracead.config_types import NotHere, WithoutEffect
 from otel_tracead.exporting import QueueConfig, RetryConfig
 from otel_tracead.service.registry import BUILT_IN, Registry
 from otel_tracead.service.telemetry_config import TelemetryConfig
-from otel_tracead.tls import ClientTls, GrpcClientTls, GrpcServerTls, ServerTls
+from otel_tracead.tls import ClientTls, ServerTls
 from otel_tracead.training.architecture import Architecture
 from otel_tracead.training.paper.settings import PaperConfig
 from otel_tracead.training.recipe import Recipe
@@ -37,8 +37,6 @@ SHARED: Final[dict[type[BaseModel], str]] = {
     QueueConfig: "sending_queue",
     ServerTls: "tls of a listener",
     ClientTls: "tls of a connection",
-    GrpcServerTls: "tls of a gRPC listener",
-    GrpcClientTls: "tls of a gRPC connection",
 }
 """Sections that several components have: described once, named where they stand."""
 

@@ -9,7 +9,7 @@ from otel_tracead.auth import AuthConfig
 from otel_tracead.component import ComponentConfig
 from otel_tracead.config_types import Metadata, NotHere, PositiveDuration, Size, WithoutEffect
 from otel_tracead.exporting import ExporterConfig
-from otel_tracead.tls import GrpcClientTls
+from otel_tracead.tls import ClientTls
 
 _BUFFERS: Final = WithoutEffect("the event loop sizes its buffers itself")
 _SCHEME: Final = re.compile(r"(https?)://", re.IGNORECASE)
@@ -52,7 +52,7 @@ class OtlpGrpcConfig(ExporterConfig):
     headers: Metadata = Field(default_factory=dict)
     auth: AuthConfig | None = None
     keepalive: KeepaliveClient | None = None
-    tls: GrpcClientTls = GrpcClientTls()
+    tls: ClientTls = ClientTls()
     balancer_name: Literal["round_robin", "pick_first"] = "round_robin"
     wait_for_ready: bool = False
     authority: str = ""

@@ -16,7 +16,7 @@ from otel_tracead.config_types import (
     WithoutEffect,
 )
 from otel_tracead.receivers.http_config import HttpListenerConfig
-from otel_tracead.tls import GrpcServerTls
+from otel_tracead.tls import ServerTls
 
 _TRACES_ONLY = WithoutEffect("otel-tracead takes traces only; other signals get 404")
 
@@ -82,7 +82,7 @@ class GrpcServerConfig(ComponentConfig):
 
     endpoint: Endpoint = Endpoint("localhost", 4317)
     transport: Literal["tcp"] = "tcp"
-    tls: GrpcServerTls | None = None
+    tls: ServerTls | None = None
     auth: AuthConfig | None = None
     max_recv_msg_size_mib: Annotated[int, Field(gt=0, le=2047)] = 4
     max_concurrent_streams: PositiveSize | None = None

@@ -58,7 +58,7 @@ class OtlpGrpcServer:
             OSError: the endpoint cannot be bound, or a certificate cannot be read.
         """
         config = self._config
-        context = None if config.tls is None else config.tls.context()
+        context = None if config.tls is None else config.tls.context("h2")
         limit = config.max_recv_msg_size_mib * _MIB
         hall = self._hall = Hall(
             self._intake,
