@@ -5,7 +5,8 @@ checks every step in Python (331 µs), and this takes 120. `hpack` reads the hea
 """
 
 from otel_tracead.http2.connection import Connection, Events
-from otel_tracead.http2.frames import ConnectionFailure, Reset, header_block
+from otel_tracead.http2.frames import ConnectionFailure, Reset
+from otel_tracead.http2.headers import header_block
 from otel_tracead.http2.messages import Status, pack, unpack
 
 __all__ = ["Connection", "ConnectionFailure", "Events", "Reset", "Status", "header_block", "pack", "unpack"]

@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 and blocks of headers, as bytes. Source: RFC 9113 sections 4, 6 and 7; RFC 7541."""
+"""Frames of HTTP/2, as bytes. Source: RFC 9113, sections 4, 6 and 7."""
 
 import struct
 from collections.abc import Iterable
@@ -19,6 +19,7 @@ HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX
 MAX_HEADER_LIST_SIZE: Final = 6
 
 LARGEST_WINDOW: Final = (1 << 31) - 1
+LARGEST_STREAM: Final = LARGEST_WINDOW
 DEFAULT_WINDOW: Final = (1 << 16) - 1
 SMALLEST_FRAME: Final = 1 << 14
 LARGEST_FRAME: Final = (1 << 24) - 1
@@ -28,22 +29,8 @@ HEAD: Final = struct.Struct(">HBBBI")
 HEAD_SIZE: Final = HEAD.size
 NUMBER: Final = struct.Struct(">I")
 SETTING: Final = struct.Struct(">HI")
-
-# Names of the static table (RFC 7541, appendix A) that gRPC's headers have.
-_STATIC_NAMES: Final = {
-    b":authority": 1,
-    b":path": 4,
-    b":scheme": 6,
-    b"authorization": 23,
-    b"content-type": 31,
-    b"user-agent": 58,
-}
-_STATIC_FIELDS: Final = {
-    (b":method", b"POST"): b"\x83",
-    (b":scheme", b"http"): b"\x86",
-    (b":scheme", b"https"): b"\x87",
-    (b":status", b"200"): b"\x88",
-}
+PING_SIZE: Final = 8
+PRIORITY_SIZE: Final = 5
 
 
 class Reset(IntEnum):
@@ -96,36 +83,3 @@ def window_update(stream: int, room: int) -> bytes:
 def goaway(last: int, code: int, text: str = "") -> bytes:
     """Write a `GOAWAY` frame: no stream after *last* was or will be looked at."""
     return frame(GOAWAY, 0, 0, NUMBER.pack(last) + NUMBER.pack(code) + text.encode())
-
-
-def header_block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Encode *fields* without state: no entry goes into the table of the other side, so a block may be sent again and again.
-
-    That costs some 100 bytes more on the wire than a table would, and nothing at all when a request is made.
-    """
-    block = bytearray()
-    for name, value in fields:
-        known = _STATIC_FIELDS.get((name, value))
-        if known is not None:
-            block += known
-            continue
-        index = _STATIC_NAMES.get(name, 0)
-        block += _integer(index, 4)
-        if not index:
-            block += _integer(len(name), 7) + name
-        block += _integer(len(value), 7) + value
-    return bytes(block)
-
-
-def _integer(value: int, bits: int) -> bytes:
-    """Encode an integer with a prefix of *bits* bits (RFC 7541, section 5.1); the bits above are zero."""
-    most = (1 << bits) - 1
-    if value < most:
-        return bytes((value,))
-    encoded = bytearray((most,))
-    value -= most
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from otel_tracead.http2.frames import header_block
+from otel_tracead.http2.headers import header_block
 
 PREFIX_SIZE: Final = 5
 _DETAILS: Final = b"grpc-status-details-bin"

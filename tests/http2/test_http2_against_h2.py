@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_tracead.http2 import Connection, ConnectionFailure, Reset, frames, header_block
-from otel_tracead.http2.connection import STREAM_WINDOW, Headers
+from otel_tracead.http2.connection import STREAM_WINDOW
+from otel_tracead.http2.headers import Headers
 
 REQUEST = [
     (b":method", b"POST"),
@@ -104,7 +105,6 @@ def test_what_a_client_sends_arrives(bodies: list[bytes], cut: int, padding: int
     exchange(ours, client, cut)
     streams = {2 * index + 1: body for index, body in enumerate(bodies)}
     for stream in streams:
-        ours.open(stream)
         client.send_headers(stream, REQUEST)
     unsent = dict(streams)
     while unsent:
@@ -129,7 +129,7 @@ def test_what_we_send_arrives_when_there_is_room(bodies: list[bytes], window: in
     exchange(ours, server)
     streams = {2 * index + 1: body for index, body in enumerate(bodies)}
     for stream, body in streams.items():
-        ours.open(stream)
+        assert ours.open() == stream
         ours.send_headers(stream, header_block(REQUEST))
         ours.send_body(stream, body, header_block([(b"end", b"1")]))
     events = exchange(ours, server)
@@ -150,13 +150,15 @@ def test_what_we_send_arrives_when_there_is_room(bodies: list[bytes], window: in
 def test_a_stream_that_is_closed_is_forgotten_once_it_was_sent() -> None:
     ours, server = Connection(Heard(), client=True), theirs(client=False, window=3)
     exchange(ours, server)
-    ours.open(1)
+    ours.open()
     ours.send_headers(1, header_block(REQUEST))
     ours.send_body(1, b"12345")
-    ours.close(1)
-    assert (ours.waiting, 1 in ours._rooms) == (1, True)
+    assert (ours.waiting, set(ours._streams)) == (1, {1})
     assert any(isinstance(event, h2.events.StreamEnded) for event in exchange(ours, server))
-    assert (ours.waiting, ours._rooms, ours._partial) == (0, {}, {})
+    assert (ours.waiting, set(ours._streams)) == (0, {1})
+    server.send_headers(1, [(b":status", b"200")], end_stream=True)
+    exchange(ours, server)
+    assert ours._streams == {}
 
 
 NAMES = st.sampled_from([b":path", b"te", b"content-type", b"x-a", b"authorization", b"x" * 300])
@@ -180,9 +182,11 @@ def test_headers_mean_the_same_however_often_they_were_seen(values: list[bytes],
     ours = Connection(heard, client=False, streams=100)
     ours.receive(frames.PREFACE + frames.settings([]))
     for index, value in enumerate(values):
-        block = encoder.encode([(b"x", value)])
+        block = encoder.encode([*REQUEST, (b"x", value)])
         ours.receive(frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 2 * index + 1, block))
-    assert [heard.headers[2 * index + 1] for index in range(len(values))] == [[[(b"x", value)]] for value in values]
+    assert [heard.headers[2 * index + 1] for index in range(len(values))] == [
+        [[*REQUEST, (b"x", value)]] for value in values
+    ]
 
 
 def test_a_body_larger_than_the_windows_is_given_room() -> None:
@@ -190,7 +194,7 @@ def test_a_body_larger_than_the_windows_is_given_room() -> None:
     heard.on_data = lambda _stream, _data, *, end: None  # type: ignore[method-assign,assignment]  # nobody keeps it
     ours = Connection(heard, client=False, streams=10)
     ours.receive(frames.PREFACE + frames.settings([]))
-    ours.open(1)
+    ours.receive(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, header_block(REQUEST)))
     rooms = {0: frames.DEFAULT_WINDOW, 1: STREAM_WINDOW}
     part = frames.frame(frames.DATA, 0, 1, bytes(frames.SMALLEST_FRAME))
     for _ in range(18 << 20 >> 14):
@@ -212,7 +216,7 @@ def test_headers_of_many_frames() -> None:
     assert heard.headers[1] == [large]
     other = Heard()
     back, server = Connection(other, client=True), theirs(client=False)
-    back.open(1)
+    back.open()
     back.send_headers(1, header_block(large), end=True)
     (request,) = [event for event in exchange(back, server) if isinstance(event, h2.events.RequestReceived)]
     assert request.headers == large

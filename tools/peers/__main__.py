@@ -3,12 +3,13 @@
 import argparse
 import sys
 
-from tools.peers import Unavailable, jaeger, kafka, otelcol, rotel, zipkin
+from tools.peers import Unavailable, h2spec, jaeger, kafka, otelcol, rotel, zipkin
 
 _INSTALLERS = {
     "zipkin": zipkin.install,
     "kafka": kafka.install,
     "rotel": rotel.install,
+    "h2spec": h2spec.install,
     "otelcol": otelcol.install,
     "jaeger": jaeger.install,
 }

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_tracead.http2 import Connection, ConnectionFailure, Reset, Status, unpack
-from otel_tracead.http2.connection import Headers
-from otel_tracead.http2.frames import LARGEST_WINDOW
+from otel_tracead.http2.frames import LARGEST_STREAM
+from otel_tracead.http2.headers import Headers
 from otel_tracead.status import Code
 from otel_tracead_exporters.otlp_grpc.config import KeepaliveClient
 
 _LARGEST_ANSWER: Final = 4 << 20
+# What a part of an answer takes in memory beside its bytes.
+_PART: Final = 64
 # What a reset means (gRPC's PROTOCOL-HTTP2.md, "Errors"); the others are INTERNAL.
 _RESETS: Final[dict[int, Code]] = {
     Reset.REFUSED_STREAM: Code.UNAVAILABLE,
@@ -43,11 +45,10 @@ class NotLookedAt(Exception):  # noqa: N818 (what became of a call)
 class _Call:
     """A request that has no answer yet."""
 
-    __slots__ = ("answer", "begun", "parts", "size")
+    __slots__ = ("answer", "parts", "size")
 
     def __init__(self, answer: asyncio.Future[Answer]) -> None:
         self.answer = answer
-        self.begun = False
         self.parts: list[bytes] = []
         self.size = 0
 
@@ -73,7 +74,6 @@ class ClientConnection(asyncio.Protocol):
         self._changed = changed
         self._http = Connection(self, client=True)
         self._calls: dict[int, _Call] = {}
-        self._next = 1
         self._transport: Any = None
         self._flushing = False
         self._heard = self._loop.time()
@@ -95,11 +95,10 @@ class ClientConnection(asyncio.Protocol):
         Returns:
             what the answer is put into, or `NotLookedAt`; whoever cancels it cancels the call.
         """
-        stream, self._next = self._next, self._next + 2
+        stream = self._http.open()
         call = self._calls[stream] = _Call(self._loop.create_future())
-        if self._next > LARGEST_WINDOW:
+        if stream + 2 > LARGEST_STREAM:
             self.retire()
-        self._http.open(stream)
         self._http.send_headers(stream, headers)
         self._http.send_body(stream, body)
         if self._keepalive is not None and self._timer is None:
@@ -111,7 +110,6 @@ class ClientConnection(asyncio.Protocol):
         """Tell the server that nobody waits for *answer* any longer."""
         for stream, call in self._calls.items():
             if call.answer is answer:
-                self._http.send_reset(stream, Reset.CANCEL)
                 self._finish(stream)
                 break
 
@@ -176,13 +174,8 @@ class ClientConnection(asyncio.Protocol):
         call = self._calls.get(stream)
         if call is None:
             return
-        if end:
+        if end or dict(headers).get(b":status") != b"200":
             self._end(stream, Status.read(headers), b"".join(call.parts))
-        elif not call.begun:
-            call.begun = True
-            if dict(headers).get(b":status", b"200") != b"200":
-                self._http.send_reset(stream, Reset.CANCEL)
-                self._end(stream, Status.read(headers))
 
     def on_data(self, stream: int, data: bytes, *, end: bool) -> None:
         """Keep a part of a message."""
@@ -190,20 +183,19 @@ class ClientConnection(asyncio.Protocol):
         if call is None:
             return
         call.parts.append(data)
-        call.size += len(data)
+        call.size += len(data) + _PART
         if end:
             self._end(stream, Status(Code.UNKNOWN, "the answer ends without a status"))
         elif call.size > _LARGEST_ANSWER:
-            self._http.send_reset(stream, Reset.CANCEL)
             self._end(stream, Status(Code.RESOURCE_EXHAUSTED, "the answer is too large"))
 
     def on_reset(self, stream: int, code: int) -> None:
-        """The server ends a call without an answer."""
+        """A call ends without an answer."""
         if code == Reset.REFUSED_STREAM:
             self._not_looked_at(stream)
         elif stream in self._calls:
             name = _NAMES.get(code, str(code))
-            self._end(stream, Status(_RESETS.get(code, Code.INTERNAL), f"the server reset the call: {name}"))
+            self._end(stream, Status(_RESETS.get(code, Code.INTERNAL), f"the call was reset: {name}"))
 
     def on_goaway(self, last: int, code: int, text: str) -> None:
         """Make no more calls here; those that the server will not look at are made elsewhere."""
@@ -234,7 +226,7 @@ class ClientConnection(asyncio.Protocol):
     def _finish(self, stream: int) -> _Call | None:
         full = len(self._calls) >= self._http.most_streams
         call = self._calls.pop(stream, None)
-        self._http.drop(stream)
+        self._http.reset(stream, Reset.CANCEL)  # unless both sides have ended it
         self._flush_soon()
         if full:
             self._changed()

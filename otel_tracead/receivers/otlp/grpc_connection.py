@@ -9,8 +9,8 @@ from typing import Any, Final
 from otel_tracead.component import ServerAuthenticator
 from otel_tracead.errors import Backpressure, InvalidRequest, Unauthenticated
 from otel_tracead.http2 import Connection, ConnectionFailure, Reset, Status, unpack
-from otel_tracead.http2.connection import Headers
 from otel_tracead.http2.frames import LARGEST_WINDOW
+from otel_tracead.http2.headers import Headers
 from otel_tracead.http2.messages import PREFIX_SIZE, RESPONSE, SUCCESS, pack
 from otel_tracead.receivers.compression import decompress, too_large
 from otel_tracead.receivers.intake import Intake
@@ -24,8 +24,10 @@ _EMPTY: Final = pack(b"")  # an ExportTraceServiceResponse with partial_success 
 _ENCODINGS: Final = {b"": "", b"identity": "", b"gzip": "gzip", b"deflate": "deflate"}
 _GOODBYE: Final = 1.0
 _SPREAD: Final = 0.1
-# Resets that a client may send without a request that was answered (one that opens and resets streams only keeps us busy).
-_MOST_RESETS: Final = 1000
+# What a part of a body takes in memory beside its bytes: bodies in parts of a byte are no way around the room that there is.
+_PART: Final = 64
+# How long a request may take to come whole when there is no room for others.
+_PATIENCE: Final = 10.0
 
 
 class Unreadable(InvalidRequest):
@@ -42,7 +44,7 @@ class Hall:
         limit: bytes of a message.
         streams: requests at a time on one connection.
         keepalive: how connections are kept.
-        room: bytes of requests that have not come whole, over all connections.
+        room: bytes of requests that came in parts and have no answer yet, over all connections.
 
     Attributes:
         connections: those that there are.
@@ -70,16 +72,26 @@ class Hall:
         self.connections: set[GrpcConnection] = set()
         self.left = asyncio.Event()
         self.left.set()
+        self._cleared = 0.0
+
+    def make_room(self, now: float) -> None:
+        """Refuse what has been coming for long: who stops in the middle of requests shall not keep everybody else out."""
+        if now >= self._cleared + 1:  # whoever is refused meanwhile costs no look at all requests
+            self._cleared = now
+            for connection in self.connections:
+                connection.refuse_slow(now - _PATIENCE)
 
 
 class _Call:
     """One request as far as it has come."""
 
-    __slots__ = ("encoding", "held", "parts", "size", "stream", "whole")
+    __slots__ = ("dropped", "encoding", "held", "parts", "since", "size", "stream", "whole")
 
-    def __init__(self, stream: int, encoding: str) -> None:
+    def __init__(self, stream: int, encoding: str, since: float) -> None:
         self.stream = stream
         self.encoding = encoding
+        self.since = since
+        self.dropped = False
         self.parts: list[bytes] = []
         self.size = 0
         self.held = 0
@@ -93,12 +105,10 @@ class GrpcConnection(asyncio.Protocol):
         self._hall = hall
         self._http = Connection(self, client=False, streams=hall.streams)
         self._calls: dict[int, _Call] = {}
-        self._last = 0
         self._closing = False
         self._refuses = False
         self._reading = False
         self._flushing = False
-        self._resets = 0
         self._transport: Any = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -148,12 +158,18 @@ class GrpcConnection(asyncio.Protocol):
         try:
             self._http.receive(data)
         except ConnectionFailure as error:
-            self._http.send_goaway(self._last, error.code, str(error))
-            self._closing = self._refuses = True
-            self._forget_all()
+            self._fail(error)
         finally:
             self._reading = False
         self._flush()
+
+    def _fail(self, error: ConnectionFailure) -> None:
+        self._closing = True
+        self._forget_all()
+        self._http.send_goaway(self._http.last, error.code, str(error))
+        self._flush()
+        self._transport.close()
+        self._loop.call_later(_GOODBYE, self.cut)  # who does not read that does not stay
 
     def drain(self) -> None:
         """Take no new requests, answer those under way, and close.
@@ -180,22 +196,15 @@ class GrpcConnection(asyncio.Protocol):
         """Begin a request, or end it by trailers."""
         call = self._calls.get(stream)
         if call is not None:
-            _still_open(call)
             self._complete(call)
             return
-        if stream % 2 == 0:
-            raise ConnectionFailure(Reset.PROTOCOL_ERROR, "a client's streams have odd numbers")
-        if stream <= self._last:
-            return  # it is over; the client did not know that
         if self._refuses or len(self._calls) + self._http.waiting >= self._hall.streams:
-            self._last = stream
-            self._http.send_reset(stream, Reset.REFUSED_STREAM)
+            self._http.reset(stream, Reset.REFUSED_STREAM)
             return
-        self._last = stream
         self._upkeep.idle_since = None
-        self._http.open(stream)
         fields = dict(headers)
-        call = self._calls[stream] = _Call(stream, _ENCODINGS.get(fields.get(b"grpc-encoding", b""), "?"))
+        encoding = _ENCODINGS.get(fields.get(b"grpc-encoding", b""), "?")
+        call = self._calls[stream] = _Call(stream, encoding, self._upkeep.heard)
         if fields.get(b":path") != _METHOD or fields.get(b":method") != b"POST":
             path = fields.get(b":path", b"").decode("utf-8", "replace")
             self._hall.intake.refuse(InvalidRequest(f"no such method: {path}"))
@@ -209,14 +218,10 @@ class GrpcConnection(asyncio.Protocol):
 
     def on_data(self, stream: int, data: bytes, *, end: bool) -> None:
         """Keep a part of a message."""
-        call = self._calls.get(stream)
-        if call is None:
-            if stream > self._last:
-                raise ConnectionFailure(Reset.PROTOCOL_ERROR, "there is no such stream")
-            return
-        _still_open(call)
-        call.parts.append(data)
-        call.size += len(data)
+        call = self._calls[stream]
+        if data:
+            call.parts.append(data)
+            call.size += len(data)
         limit = self._hall.limit
         if call.size > limit + PREFIX_SIZE or (
             len(call.parts) == 1 and int.from_bytes(data[1:PREFIX_SIZE], "big") > limit
@@ -224,21 +229,27 @@ class GrpcConnection(asyncio.Protocol):
             self._refuse(call, too_large(limit))
         elif end:
             self._complete(call)
-        else:
-            call.held += len(data)
-            self._hall.room -= len(data)
+        elif data:
+            call.held += len(data) + _PART
+            self._hall.room -= len(data) + _PART
             if self._hall.room < 0:
+                self._hall.make_room(self._upkeep.heard)
+            if self._hall.room < 0 and not call.dropped:
                 self._refuse(call, Backpressure("too many requests come in at a time"))
 
     def on_reset(self, stream: int, _code: int) -> None:
-        """Forget a request; one that is being taken in is finished all the same."""
+        """Forget a request; one that is being taken in is finished all the same, and counts until then."""
         call = self._calls.get(stream)
-        self._resets += 1
-        if self._resets > _MOST_RESETS:
-            raise ConnectionFailure(Reset.ENHANCE_YOUR_CALM, "too many requests are reset")
-        self._http.drop(stream)
         if call is not None:
-            self._forget(call)
+            call.dropped = True
+            if not call.whole:
+                self._forget(call)
+
+    def refuse_slow(self, before: float) -> None:
+        """Refuse the requests that began to come *before* and have not come whole."""
+        for call in tuple(self._calls.values()):
+            if call.held and not call.whole and call.since < before:
+                self._refuse(call, Backpressure("the request did not come whole in time, and others wait for room"))
 
     def on_goaway(self, _last: int, _code: int, _text: str) -> None:
         """Go on: the client closes when it has its answers."""
@@ -252,7 +263,7 @@ class GrpcConnection(asyncio.Protocol):
         """When draining: whatever the client sends from now on, it sends to somebody else."""
         if self._closing and not self._refuses and self._transport is not None:
             self._refuses = True
-            self._http.send_goaway(self._last, Reset.NO_ERROR)
+            self._http.send_goaway(self._http.last, Reset.NO_ERROR)
             self._flush()
 
     def on_settings(self) -> None:
@@ -277,7 +288,6 @@ class GrpcConnection(asyncio.Protocol):
         """Take in a message that has come whole."""
         parts, call.parts = call.parts, []
         call.whole = True
-        self._give_back(call)
         unpacked = unpack(parts[0] if len(parts) == 1 else b"".join(parts))
         if unpacked is None:
             self._refuse(call, InvalidRequest("there is no message, or none that is whole"))
@@ -303,13 +313,15 @@ class GrpcConnection(asyncio.Protocol):
 
     def _answer(self, call: _Call, error: Exception | None) -> None:
         if self._calls.get(call.stream) is not call:
-            return  # the sender went away
+            return  # the connection is gone
+        if call.dropped:
+            self._forget(call)
+            self._flush_soon()
+            return
         if error is None:
             self._http.send_headers(call.stream, RESPONSE)
             self._http.send_body(call.stream, _EMPTY, SUCCESS)
-            self._resets = 0
             self._police.forgive()
-            self._http.close(call.stream)
             self._forget(call)
             self._flush_soon()
             return
@@ -320,9 +332,8 @@ class GrpcConnection(asyncio.Protocol):
     def _end(self, call: _Call, status: Status) -> None:
         """Answer *status* and no message; what the client still has to send of its own is of no use."""
         self._http.send_headers(call.stream, status.trailers_only(), end=True)
-        if not call.whole:
-            self._http.send_reset(call.stream, Reset.NO_ERROR)
-        self._http.drop(call.stream)
+        self._http.reset(call.stream, Reset.NO_ERROR)
+        call.dropped = True
         self._forget(call)
         self._flush_soon()
 
@@ -369,11 +380,6 @@ class GrpcConnection(asyncio.Protocol):
             self._http.send_ping()
             self._flush()
         self._timer = self._loop.call_at(again, self._look_after)
-
-
-def _still_open(call: _Call) -> None:
-    if call.whole:
-        raise ConnectionFailure(Reset.STREAM_CLOSED, "there is more of a request that was whole")
 
 
 def _unpack(encoding: str, message: bytes, limit: int) -> bytes:

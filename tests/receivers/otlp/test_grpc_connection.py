@@ -14,9 +14,9 @@ import h2.settings
 import pytest
 
 from otel_tracead.component import Kind, Settings
-from otel_tracead.http2 import Connection, header_block, pack
+from otel_tracead.http2 import Connection, connection, header_block, pack
 from otel_tracead.receivers import otlp
-from otel_tracead.receivers.otlp import grpc_connection, grpc_server
+from otel_tracead.receivers.otlp import grpc_server
 from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from tests.contract.receiver_contract import until
@@ -153,7 +153,7 @@ async def test_a_request_that_is_reset_is_forgotten_and_one_that_is_whole_finish
 
 
 async def test_who_only_resets_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_connection, "_MOST_RESETS", 5)
+    monkeypatch.setattr(connection, "_MOST_WASTED", 5)
     async with Client(server) as client:
         for stream in range(1, 21, 2):
             client.request(stream, end=False)
@@ -185,12 +185,13 @@ async def test_what_breaks_the_rules_of_streams(server: Server, what: str) -> No
         if what == "more":
             client.request(1)
             client.writer.write(bytes.fromhex("000001 00 01 00000001 78"))  # DATA behind the end
-        elif what == "idle":
-            client.writer.write(bytes.fromhex("000001 00 01 00000009 78"))
+            (reset,) = await client.until(h2.events.StreamReset)
+            assert reset.error_code == 5
         else:
-            client.writer.write(bytes.fromhex("000001 01 05 00000002 83"))
-        (goodbye,) = await client.until(h2.events.ConnectionTerminated)
-        assert goodbye.error_code == (5 if what == "more" else 1)
+            idle, even = "000001 00 01 00000009 78", "000003 01 05 00000002 838684"
+            client.writer.write(bytes.fromhex(idle if what == "idle" else even))
+            (goodbye,) = await client.until(h2.events.ConnectionTerminated)
+            assert goodbye.error_code == 1
         server.consumer.gate.set()
 
 
@@ -262,7 +263,7 @@ class Patient(asyncio.Protocol):
         self.closed = True
 
     def request(self, stream: int) -> None:
-        self.http.open(stream)
+        assert self.http.open() == stream
         self.http.send_headers(stream, header_block((name.encode(), value.encode()) for name, value in HEADERS))
         self.http.send_body(stream, GOOD)
         self.transport.write(self.http.take())

@@ -1,0 +1,163 @@
+"""Blocks of headers: written without state; read, checked once, and remembered. Sources: RFC 7541; RFC 9113, sections 8.2 and 8.3."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hpack import Decoder
+from hpack.exceptions import HPACKError
+
+from otel_tracead.http2.frames import ConnectionFailure, Reset
+
+LARGEST_HEADERS: Final = 1 << 16
+"""Bytes of a block, and of what it says."""
+_MOST_REMEMBERED: Final = 64
+_LONGEST_REMEMBERED: Final = 128
+_INDEXED: Final = 0x80
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_NAME: Final = re.compile(rb"[^\x00-\x20A-Z:\x7f-\xff]+")
+_VALUE: Final = re.compile(rb"(?![ \t])[^\x00\r\n]*(?<![ \t])")
+_LENGTH: Final = re.compile(rb"[0-9]{1,15}")
+_STATUS: Final = re.compile(rb"[0-9]{3}")
+_OF_ONE_CONNECTION: Final = {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
+_REQUEST: Final = {b":method", b":scheme", b":path"}
+_RESPONSE: Final = {b":status"}
+_OPTIONAL: Final[dict[bool, set[bytes]]] = {False: {b":authority"}, True: set()}
+
+# Names and fields of the static table (RFC 7541, appendix A) that gRPC's headers have.
+_STATIC_NAMES: Final = {
+    b":authority": 1,
+    b":path": 4,
+    b":scheme": 6,
+    b"authorization": 23,
+    b"content-type": 31,
+    b"user-agent": 58,
+}
+_STATIC_FIELDS: Final = {
+    (b":method", b"POST"): b"\x83",
+    (b":scheme", b"http"): b"\x86",
+    (b":scheme", b"https"): b"\x87",
+    (b":status", b"200"): b"\x88",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a block of headers says.
+
+    Attributes:
+        headers: in order.
+        flaw: what makes them malformed; empty for nothing.
+        begins: whether they begin a message; the others end one (trailers).
+        interim: whether an answer is still to come behind this one (a status of 1xx).
+        length: of the body, if they say so.
+    """
+
+    headers: Headers
+    flaw: str = ""
+    begins: bool = False
+    interim: bool = False
+    length: int | None = None
+
+
+class HeaderReader:
+    """Reads the blocks of one connection, in order.
+
+    Args:
+        client: which end reads.
+    """
+
+    def __init__(self, *, client: bool) -> None:
+        self._client = client
+        self._decoder = Decoder(LARGEST_HEADERS)
+        self._known: dict[bytes, Block] = {}
+
+    def read(self, block: bytes) -> Block:
+        """Decode and check *block*.
+
+        A block whose bytes are all above 0x7F only names entries of the table (a number above 126 ends with a smaller byte, and
+        so does whatever changes the table). It means the same until another one changes the table: what a client sends with each
+        request is decoded and checked once (18 µs a request).
+
+        Raises:
+            ConnectionFailure: it cannot be decoded, or is too large.
+        """
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        try:
+            read = checked(list(self._decoder.decode(block, raw=True)), client=self._client)
+        except HPACKError as error:  # whose text may name an address of our memory
+            raise ConnectionFailure(Reset.COMPRESSION_ERROR, "the headers cannot be read, or are too large") from error
+        if not block or min(block) < _INDEXED or len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        elif len(block) <= _LONGEST_REMEMBERED:
+            self._known[block] = read
+        return read
+
+
+def checked(headers: Headers, *, client: bool) -> Block:
+    """Look whether *headers* may begin a request (a response at a *client*), or be trailers."""
+    regular = False
+    for name, value in headers:
+        pseudo = name.startswith(b":")
+        if (pseudo and regular) or not (pseudo or _is_field(name, value)) or not _VALUE.fullmatch(value):
+            return Block(headers, "a header has no place in HTTP/2, or not where it stands")
+        regular = regular or not pseudo
+    lengths = {value for name, value in headers if name == b"content-length"}
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        return Block(headers, "the content-length is none")
+    names = [name for name, _ in headers if name.startswith(b":")]
+    if not names:
+        return Block(headers)
+    needed = _RESPONSE if client else _REQUEST
+    if len(set(names)) < len(names) or not needed <= set(names) <= needed | _OPTIONAL[client]:
+        return Block(headers, "a pseudo-header is missing, unknown or doubled")
+    begin = dict(headers[: len(names)])
+    status = begin.get(b":status", b"200")
+    if begin.get(b":path") == b"" or not _STATUS.fullmatch(status):
+        return Block(headers, "a pseudo-header's value is none")
+    length = int(lengths.pop()) if lengths else None
+    return Block(headers, begins=True, interim=status.startswith(b"1"), length=length)
+
+
+def _is_field(name: bytes, value: bytes) -> bool:
+    if name in _OF_ONE_CONNECTION or (name == b"te" and value != b"trailers"):
+        return False
+    return _NAME.fullmatch(name) is not None
+
+
+def header_block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Encode *fields* without state: no entry goes into the table of the other side, so a block may be sent again and again.
+
+    That costs some 100 bytes more on the wire than a table would, and nothing at all when a request is made.
+    """
+    block = bytearray()
+    for name, value in fields:
+        known = _STATIC_FIELDS.get((name, value))
+        if known is not None:
+            block += known
+            continue
+        index = _STATIC_NAMES.get(name, 0)
+        block += _integer(index, 4)
+        if not index:
+            block += _integer(len(name), 7) + name
+        block += _integer(len(value), 7) + value
+    return bytes(block)
+
+
+def _integer(value: int, bits: int) -> bytes:
+    """Encode an integer with a prefix of *bits* bits (RFC 7541, section 5.1); the bits above are zero."""
+    most = (1 << bits) - 1
+    if value < most:
+        return bytes((value,))
+    encoded = bytearray((most,))
+    value -= most
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
