@@ -186,7 +186,7 @@ class Connection(Sending):
             raise ConnectionFailure(Reset.PROTOCOL_ERROR, "there is no such stream")
         if number not in self._abandoned:
             self._waste()
-            self._refuse(number, Reset.STREAM_CLOSED, ended=end)
+            self._refuse(number, Reset.STREAM_CLOSED, ended=True)  # each time: it is counted
         elif end:
             del self._abandoned[number]
 
@@ -246,6 +246,8 @@ class Connection(Sending):
         if flags & frames.ACK:
             self._events.on_pong()
         else:
+            if self._client:  # a server's owner judges pings by the clock
+                self._waste()
             self._out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
             self._events.on_ping()
 

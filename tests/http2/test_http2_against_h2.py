@@ -245,3 +245,60 @@ def test_our_settings_are_what_we_hold_to() -> None:
     with pytest.raises(ConnectionFailure) as caught:
         Connection(Heard(), client=False).receive(b"GET / HTTP/1.1\r\n\r\n")
     assert caught.value.code is Reset.PROTOCOL_ERROR
+
+
+class Sequence(Heard):
+    """Everything in order; parts of bodies that follow one another are one."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[object, ...]] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("on_"):
+            return object.__getattribute__(self, name)
+        return lambda *args, **named: self.all.append((name, *args, *named.values()))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    bodies=st.lists(st.binary(max_size=300), max_size=4),
+    cuts=st.lists(st.integers(1, 120), max_size=40),
+    flip=st.one_of(st.none(), st.tuples(st.integers(0, 4000), st.integers(1, 255))),
+)
+def test_bytes_mean_the_same_however_they_are_cut(
+    bodies: list[bytes], cuts: list[int], flip: tuple[int, int] | None
+) -> None:
+    client = theirs(client=True)
+    for index, body in enumerate(bodies):
+        client.send_headers(2 * index + 1, [*REQUEST, (b"x", b"%d" % (index % 2))])
+        client.send_data(2 * index + 1, body, pad_length=index or None)
+        client.ping(b"12345678")
+        client.send_headers(2 * index + 1, [(b"t", b"1")], end_stream=True)
+    data = bytearray(client.data_to_send())
+    if flip is not None:
+        data[flip[0] % len(data)] ^= flip[1]
+    told = []
+    for sizes in ([len(data)], cuts, [1]):
+        heard, said = Sequence(), ""
+        ours = Connection(heard, client=False, streams=10)
+        position, turn = 0, 0
+        try:
+            while position < len(data):
+                size = sizes[turn % len(sizes)] if sizes else len(data)
+                ours.receive(bytes(data[position : position + size]))
+                position, turn = position + size, turn + 1
+        except ConnectionFailure as failure:
+            said = f"{failure.code} {failure}"
+        told.append((heard.all, said, ours.take()))
+    assert told[0] == told[1] == told[2]
+    if flip is None:
+        assert [len(told[0][0]), told[0][1]] == [2 + 4 * len(bodies), ""]
+
+
+def test_a_smaller_table_is_believed() -> None:
+    ours, server = Connection(Heard(), client=True), theirs(client=False)
+    exchange(ours, server)
+    server.update_settings({h2.settings.SettingCodes.HEADER_TABLE_SIZE: 0})
+    for _ in range(2):
+        ours.send_headers(ours.open(), header_block(REQUEST), end=True)
+        assert any(isinstance(event, h2.events.RequestReceived) for event in exchange(ours, server))

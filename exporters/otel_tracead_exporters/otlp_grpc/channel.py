@@ -5,7 +5,6 @@ import os
 import socket
 import ssl
 import time
-from collections import deque
 from typing import Final, Literal
 
 from otel_tracead.http2 import Status
@@ -56,7 +55,7 @@ class Channel:
         self._error = "there is no address"
         self._pause = 0.0
         self._again_at = 0.0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._change: asyncio.Future[None] | None = None
         self._closed = False
 
     async def call(self, headers: bytes, body: bytes, *, wait_for_ready: bool = False) -> Answer:
@@ -101,7 +100,7 @@ class Channel:
             if connection is not None:
                 return connection
             if any(one.open for one in self._connections.values()):
-                await self._change()
+                await asyncio.wait({self._next_change()})
                 continue
             now = time.monotonic()
             if self._connecting is None and now < self._again_at:
@@ -111,8 +110,7 @@ class Channel:
                 continue
             self._connect()
             if self._connecting is not None:
-                await asyncio.wait({self._connecting, waiter := self._waiter()}, return_when=asyncio.FIRST_COMPLETED)
-                waiter.cancel()
+                await asyncio.wait({self._connecting, self._next_change()}, return_when=asyncio.FIRST_COMPLETED)
 
     def _pick(self) -> ClientConnection | None:
         connections = list(self._connections.values())
@@ -123,13 +121,11 @@ class Channel:
                 return connection
         return None
 
-    def _waiter(self) -> asyncio.Future[None]:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        return waiter
-
-    async def _change(self) -> None:
-        await self._waiter()
+    def _next_change(self) -> asyncio.Future[None]:
+        """Give what all calls wait for that find no room; one for all, so that those that give up leave nothing behind."""
+        if self._change is None or self._change.done():
+            self._change = asyncio.get_running_loop().create_future()
+        return self._change
 
     def _changed(self) -> None:
         """Hear that a connection takes more calls than before, or none."""
@@ -138,10 +134,8 @@ class Channel:
             del self._connections[address]
         if gone and self._connections and not self._closed:
             self._connect()  # the others go on meanwhile
-        waiters, self._waiters = self._waiters, deque()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
 
     def _connect(self) -> None:
         if self._connecting is None:
