@@ -12,7 +12,7 @@ pytestmark = pytest.mark.peers
 
 _NO_BODY = "h2spec waits for the body of a page; a GET is no call, and gRPC refuses it by headers alone"
 _AT_ONCE = (
-    "h2spec's GET is refused before the rule is broken, so the stream is over; test_bad_frames tries it on an open one"
+    "h2spec's GET is refused before the rule is broken, so the stream is over; our own tests try it on an open one"
 )
 _NO_PRIORITY = "RFC 9113, section 5.3: priorities are deprecated, and we heed none"
 EXCEPTIONS = {

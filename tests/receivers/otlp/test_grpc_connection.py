@@ -16,7 +16,7 @@ import pytest
 from otel_tracead.component import Kind, Settings
 from otel_tracead.http2 import Connection, connection, header_block, pack
 from otel_tracead.receivers import otlp
-from otel_tracead.receivers.otlp import grpc_server
+from otel_tracead.receivers.otlp import grpc_connection, grpc_server
 from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from tests.contract.receiver_contract import until
@@ -303,3 +303,101 @@ async def test_a_stop_says_which_requests_it_still_answers(server: Server) -> No
     await until(lambda: client.closed)
     await stopping
     assert (client.heard.ended, len(server.consumer.spans)) == ({1}, 2)
+
+
+async def test_requests_that_are_reset_count_until_they_are_done() -> None:
+    """Rapid reset (CVE-2023-44487): who resets what is being worked on has no room for more of that."""
+    async with Server(max_concurrent_streams=3) as server, Client(server) as client:
+        server.consumer.gate.clear()
+        for stream in range(1, 21, 2):
+            client.request(stream)
+            client.http.reset_stream(stream)
+        client.flush()
+        connection = await connected(server)
+        await until(lambda: connection._http.last == 19)
+        assert (len(connection._calls), len(connection._http._streams)) == (3, 0)
+        server.consumer.gate.set()
+        await until(lambda: not connection._calls)
+        assert len(server.consumer.spans) == 6
+        client.request(21)
+        await client.until(h2.events.StreamEnded)
+
+
+async def connected(server: Server) -> Any:
+    await until(lambda: len(server.hall.connections) == 1)
+    return next(iter(server.hall.connections))
+
+
+async def test_parts_of_a_body_are_counted_with_what_they_take_in_memory(server: Server) -> None:
+    async with Client(server) as client:
+        client.http.send_headers(1, HEADERS)
+        for _ in range(100):
+            client.http.send_data(1, b"\0\0")
+        client.flush()
+        await until(lambda: server.hall.room <= grpc_server._ROOM - 100 * 50)
+        client.http.reset_stream(1)
+        client.flush()
+        await until(lambda: server.hall.room == grpc_server._ROOM)
+
+
+async def test_large_requests_take_room_until_they_are_answered(server: Server) -> None:
+    server.consumer.gate.clear()
+    async with Client(server) as client:
+        client.request(1, GOOD[:9], end=False)
+        client.http.send_data(1, GOOD[9:], end_stream=True)
+        client.flush()
+        connection = await connected(server)
+        await until(lambda: 1 in connection._calls and connection._calls[1].whole)
+        assert server.hall.room < grpc_server._ROOM
+        server.consumer.gate.set()
+        await client.until(h2.events.StreamEnded)
+        assert server.hall.room == grpc_server._ROOM
+
+
+async def test_who_stops_in_the_middle_does_not_keep_others_out(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_connection, "_PATIENCE", 0.05)
+    server.hall.room = 1000
+    async with Client(server) as slow, Client(server) as other:
+        slow.request(1, pack(bytes(5000))[:900], end=False)
+        await until(lambda: server.hall.room < 100)
+        await asyncio.sleep(0.1)
+        other.request(1, GOOD[:150], end=False)
+        (answer,) = await slow.until(h2.events.ResponseReceived)
+        assert dict(answer.headers)["grpc-status"] == "14"
+        other.http.send_data(1, GOOD[150:], end_stream=True)
+        other.flush()
+        (trailers,) = await other.until(h2.events.TrailersReceived)
+        assert dict(trailers.headers)["grpc-status"] == "0"
+        assert server.requests("refused") == 1
+
+
+async def test_who_breaks_the_rules_while_answers_wait_is_cut_off(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_connection, "_GOODBYE", 0.05)
+    async with Client(server) as client:
+        client.http.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        client.request(1)
+        connection = await connected(server)
+        await until(lambda: connection._http.waiting == 1)
+        client.writer.write(bytes.fromhex("000001 06 00 00000000 78"))
+        (goodbye,) = await client.until(h2.events.ConnectionTerminated)
+        assert goodbye.error_code == 6
+        await until(lambda: not server.hall.connections)
+        await until(lambda: "closed" in client.events)
+
+
+async def test_who_breaks_the_rules_and_does_not_read_is_cut_off_as_well(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_connection, "_GOODBYE", 0.05)
+    async with Client(server) as client:
+        connection = await connected(server)
+        connection._transport.set_write_buffer_limits(high=1 << 30)
+        connection._transport.write(bytes(64 << 20))  # more than both kernels keep
+        client.listening.cancel()
+        client.writer.transport.pause_reading()
+        client.writer.write(bytes.fromhex("000001 06 00 00000000 78"))
+        await until(lambda: not server.hall.connections)
