@@ -24,7 +24,9 @@ _EMPTY: Final = pack(b"")  # an ExportTraceServiceResponse with partial_success 
 _ENCODINGS: Final = {b"": "", b"identity": "", b"gzip": "gzip", b"deflate": "deflate"}
 _GOODBYE: Final = 1.0
 _SPREAD: Final = 0.1
-# What a part of a body takes in memory beside its bytes: bodies in parts of a byte are no way around the room that there is.
+# What a request, and each part of its body, takes in memory beside its bytes: requests without a body, and bodies in parts of a
+# byte, are no way around the room that there is.
+_REQUEST: Final = 512
 _PART: Final = 64
 # How long a request may take to come whole when there is no room for others.
 _PATIENCE: Final = 10.0
@@ -44,7 +46,7 @@ class Hall:
         limit: bytes of a message.
         streams: requests at a time on one connection.
         keepalive: how connections are kept.
-        room: bytes of requests that came in parts and have no answer yet, over all connections.
+        room: bytes of requests that have no answer yet, over all connections.
 
     Attributes:
         connections: those that there are.
@@ -215,6 +217,11 @@ class GrpcConnection(asyncio.Protocol):
             self._end(call, Status(Code.INTERNAL, "the compression is unknown: gzip, deflate and identity are taken"))
         elif end:
             self._complete(call)
+        else:
+            call.held = _REQUEST
+            self._hall.room -= _REQUEST
+            if self._hall.room < 0:
+                self._find_room(call)
 
     def on_data(self, stream: int, data: bytes, *, end: bool) -> None:
         """Keep a part of a message."""
@@ -233,9 +240,7 @@ class GrpcConnection(asyncio.Protocol):
             call.held += len(data) + _PART
             self._hall.room -= len(data) + _PART
             if self._hall.room < 0:
-                self._hall.make_room(self._upkeep.heard)
-            if self._hall.room < 0 and not call.dropped:
-                self._refuse(call, Backpressure("too many requests come in at a time"))
+                self._find_room(call)
 
     def on_reset(self, stream: int, _code: int) -> None:
         """Forget a request; one that is being taken in is finished all the same, and counts until then."""
@@ -248,7 +253,7 @@ class GrpcConnection(asyncio.Protocol):
     def refuse_slow(self, before: float) -> None:
         """Refuse the requests that began to come *before* and have not come whole."""
         for call in tuple(self._calls.values()):
-            if call.held and not call.whole and call.since < before:
+            if not call.whole and call.since < before:
                 self._refuse(call, Backpressure("the request did not come whole in time, and others wait for room"))
 
     def on_goaway(self, _last: int, _code: int, _text: str) -> None:
@@ -283,6 +288,12 @@ class GrpcConnection(asyncio.Protocol):
             self._refuse(call, error)
             return False
         return True
+
+    def _find_room(self, call: _Call) -> None:
+        """Refuse requests that are slow where there is no room, and *call* if that does not help."""
+        self._hall.make_room(self._upkeep.heard)
+        if self._hall.room < 0 and not call.dropped:
+            self._refuse(call, Backpressure("too many requests come in at a time"))
 
     def _complete(self, call: _Call) -> None:
         """Take in a message that has come whole."""

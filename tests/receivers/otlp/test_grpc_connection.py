@@ -145,8 +145,10 @@ async def test_a_request_that_is_reset_is_forgotten_and_one_that_is_whole_finish
         client.http.reset_stream(1)
         client.http.reset_stream(3)
         client.flush()
-        await until(lambda: server.hall.room == grpc_server._ROOM)
+        connection = await connected(server)
+        await until(lambda: list(connection._calls) == [3])
         server.consumer.gate.set()
+        await until(lambda: server.hall.room == grpc_server._ROOM)
         await until(lambda: len(server.consumer.spans) == 2)
         client.request(5)
         await client.until(h2.events.StreamEnded)
@@ -165,7 +167,7 @@ async def test_who_only_resets_is_cut_off(server: Server, monkeypatch: pytest.Mo
 
 
 async def test_requests_that_do_not_end_do_not_fill_the_memory(server: Server) -> None:
-    server.hall.room = 1000
+    server.hall.room = 2000
     async with Client(server) as client:
         for stream in (1, 3):
             client.request(stream, pack(bytes(5000))[:600], end=False)
@@ -174,7 +176,7 @@ async def test_requests_that_do_not_end_do_not_fill_the_memory(server: Server) -
         assert server.requests("refused") == 1
         client.request(5)
         await client.until(h2.events.TrailersReceived)
-    await until(lambda: server.hall.room == 1000)
+    await until(lambda: server.hall.room == 2000)
 
 
 @pytest.mark.parametrize("what", ["even", "more", "idle"])
@@ -358,10 +360,10 @@ async def test_who_stops_in_the_middle_does_not_keep_others_out(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grpc_connection, "_PATIENCE", 0.05)
-    server.hall.room = 1000
+    server.hall.room = 1500
     async with Client(server) as slow, Client(server) as other:
         slow.request(1, pack(bytes(5000))[:900], end=False)
-        await until(lambda: server.hall.room < 100)
+        await until(lambda: server.hall.room < 200)
         await asyncio.sleep(0.1)
         other.request(1, GOOD[:150], end=False)
         (answer,) = await slow.until(h2.events.ResponseReceived)
@@ -401,3 +403,15 @@ async def test_who_breaks_the_rules_and_does_not_read_is_cut_off_as_well(
         client.writer.transport.pause_reading()
         client.writer.write(bytes.fromhex("000001 06 00 00000000 78"))
         await until(lambda: not server.hall.connections)
+
+
+async def test_requests_without_a_body_take_room_as_well(server: Server) -> None:
+    server.hall.room = 10_000
+    async with Client(server) as client:
+        for stream in range(1, 60, 2):
+            client.http.send_headers(stream, HEADERS)
+        client.flush()
+        refused = await client.until(h2.events.ResponseReceived, 11)
+        assert {dict(answer.headers)["grpc-status"] for answer in refused} == {"14"}
+        assert len((await connected(server))._calls) == 19
+    await until(lambda: server.hall.room == 10_000)
