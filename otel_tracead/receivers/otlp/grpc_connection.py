@@ -3,18 +3,15 @@
 import asyncio
 import random
 import socket
-from collections.abc import Callable
 from typing import Any, Final
 
-from otel_tracead.component import ServerAuthenticator
 from otel_tracead.errors import Backpressure, InvalidRequest, Unauthenticated
 from otel_tracead.http2 import Connection, ConnectionFailure, Reset, Status, unpack
 from otel_tracead.http2.frames import LARGEST_WINDOW
 from otel_tracead.http2.headers import Headers
 from otel_tracead.http2.messages import PREFIX_SIZE, RESPONSE, SUCCESS, pack
 from otel_tracead.receivers.compression import decompress, too_large
-from otel_tracead.receivers.intake import Intake
-from otel_tracead.receivers.otlp.config import KeepaliveServer
+from otel_tracead.receivers.otlp.grpc_hall import Hall
 from otel_tracead.receivers.otlp.upkeep import PingPolice, Step, Upkeep
 from otel_tracead.status import Code, answer
 from otel_tracead.wire.batch import SpanBatch
@@ -28,60 +25,10 @@ _SPREAD: Final = 0.1
 # byte, are no way around the room that there is.
 _REQUEST: Final = 512
 _PART: Final = 64
-# How long a request may take to come whole when there is no room for others.
-_PATIENCE: Final = 10.0
 
 
 class Unreadable(InvalidRequest):
     """A message that is not what its headers say; gRPC has a status of its own for that."""
-
-
-class Hall:
-    """What all connections of a server share.
-
-    Args:
-        intake: where requests go.
-        authenticator: says who may send; None for everybody.
-        decode: reads the bytes of a message.
-        limit: bytes of a message.
-        streams: requests at a time on one connection.
-        keepalive: how connections are kept.
-        room: bytes of requests that have no answer yet, over all connections.
-
-    Attributes:
-        connections: those that there are.
-        left: set while there are none.
-    """
-
-    def __init__(
-        self,
-        intake: Intake,
-        authenticator: ServerAuthenticator | None,
-        decode: Callable[[bytes], SpanBatch],
-        *,
-        limit: int,
-        streams: int,
-        keepalive: KeepaliveServer,
-        room: int,
-    ) -> None:
-        self.intake = intake
-        self.authenticator = authenticator
-        self.decode = decode
-        self.limit = limit
-        self.streams = streams
-        self.keepalive = keepalive
-        self.room = room
-        self.connections: set[GrpcConnection] = set()
-        self.left = asyncio.Event()
-        self.left.set()
-        self._cleared = 0.0
-
-    def make_room(self, now: float) -> None:
-        """Refuse what has been coming for long: who stops in the middle of requests shall not keep everybody else out."""
-        if now >= self._cleared + 1:  # whoever is refused meanwhile costs no look at all requests
-            self._cleared = now
-            for connection in self.connections:
-                connection.refuse_slow(now - _PATIENCE)
 
 
 class _Call:

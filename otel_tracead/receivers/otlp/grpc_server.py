@@ -10,7 +10,8 @@ from otel_tracead.config_types import Endpoint
 from otel_tracead.receivers.intake import Intake
 from otel_tracead.receivers.listening import bind, warn_if_open
 from otel_tracead.receivers.otlp.config import GrpcServerConfig
-from otel_tracead.receivers.otlp.grpc_connection import GrpcConnection, Hall
+from otel_tracead.receivers.otlp.grpc_connection import GrpcConnection
+from otel_tracead.receivers.otlp.grpc_hall import Hall
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes, decode_request
 

@@ -16,7 +16,7 @@ import pytest
 from otel_tracead.component import Kind, Settings
 from otel_tracead.http2 import Connection, connection, header_block, pack
 from otel_tracead.receivers import otlp
-from otel_tracead.receivers.otlp import grpc_connection, grpc_server
+from otel_tracead.receivers.otlp import grpc_connection, grpc_hall, grpc_server
 from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from tests.contract.receiver_contract import until
@@ -359,7 +359,7 @@ async def test_large_requests_take_room_until_they_are_answered(server: Server) 
 async def test_who_stops_in_the_middle_does_not_keep_others_out(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grpc_connection, "_PATIENCE", 0.05)
+    monkeypatch.setattr(grpc_hall, "_PATIENCE", 0.05)
     server.hall.room = 1500
     async with Client(server) as slow, Client(server) as other:
         slow.request(1, pack(bytes(5000))[:900], end=False)
