@@ -11,7 +11,7 @@ from otel_tracead.component import Kind
 from otel_tracead.errors import Backpressure
 
 
-class StorageUnavailable(Backpressure):  # noqa: N818 (as its base)
+class StorageUnavailable(Backpressure):
     """The disk is full, read-only or failing: nothing was stored, and the sender shall come back."""
 
 
