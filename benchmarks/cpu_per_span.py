@@ -127,11 +127,10 @@ def main(
         f"repeats   {repeats}, taken in turns; medians, ratio of the CPU time to {REFERENCES[protocol]}'s"
     )
     place = output or report.RESULTS / (_NAMES[protocol] + ("-real" if origin.real else ""))
-    report.write(place, _TITLES[protocol], document, [setting, *cpu_table.tables(runs, sizes_of), cpu_table.METHOD])
     plots.bars(place, cpu_table.panels(runs), "CPU µs a span")
-    click.echo(f"\n{place.with_suffix('.txt').read_text()}")
-    if document["lost"]:
-        raise click.ClickException("spans were lost or doubled: see the column `lost`")
+    sections = [setting, *cpu_table.tables(runs, sizes_of), cpu_table.METHOD]
+    trouble = "spans were lost or doubled: see the column `lost`" if document["lost"] else ""
+    report.conclude(place, _TITLES[protocol], document, sections, trouble)
 
 
 if __name__ == "__main__":

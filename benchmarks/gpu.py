@@ -168,10 +168,10 @@ def main(
         "lost": sum(abs(one.lost) for one in runs),
     }
     setting = "\n".join(f"{key:<9} {document[key]}" for key in ("gpu", "traffic", "model"))
-    report.write(output, "Scoring and training on CUDA", document, [setting, *_sections(document, targets, costs)])
-    click.echo(output.with_suffix(".txt").read_text())
-    if document["lost"]:
-        raise click.ClickException("spans were lost or doubled")
+    trouble = "spans were lost or doubled" if document["lost"] else ""
+    report.conclude(
+        output, "Scoring and training on CUDA", document, [setting, *_sections(document, targets, costs)], trouble
+    )
 
 
 def _sections(document: dict[str, Any], targets: list[Target], costs: list[Cost]) -> Iterator[str]:

@@ -194,10 +194,8 @@ def main(rate: float, seconds: float, repeats: int, groups: tuple[str, ...], out
         "runs": [{**asdict(case), **asdict(cost)} for case, costs in found.items() for cost in costs],
     }
     setting = f"{rate:,.0f} spans a second in requests of {_PER_REQUEST}; medians of {repeats} turns"
-    report.write(output, "Growth of the CPU time a span", document, [setting, _table(found), _METHOD])
-    click.echo(output.with_suffix(".txt").read_text())
-    if lost:
-        raise click.ClickException(f"{lost} spans were lost or doubled")
+    trouble = f"{lost} spans were lost or doubled" if lost else ""
+    report.conclude(output, "Growth of the CPU time a span", document, [setting, _table(found), _METHOD], trouble)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanKind, StatusCode, Tracer, set_span_in_context
 
 from benchmarks import report
+from benchmarks.spans import BUNDLED, START_UNIX_NANO
 from otel_tracead.generator import Scenario, requests, simulate
 from otel_tracead.sdk import TraceadSpanProcessor
 from otel_tracead.telemetry import TRACES_ANOMALOUS, TRACES_SCORED, Telemetry
@@ -30,11 +31,8 @@ from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.otlp import Envelopes, decode_request
 from otel_tracead.wire.otlp_json import plain_value
 
-_PLACE = Path(__file__).parent.parent / "docs" / "results" / "in-process"
 _CALLS = 5000
 _KINDS = {2: SpanKind.SERVER, 3: SpanKind.CLIENT, 4: SpanKind.PRODUCER, 5: SpanKind.CONSUMER}
-# 2026-01-05, a Monday, 09:00 UTC: an ordinary hour of the simulated shop.
-_START_UNIX_NANO = 1_767_603_600_000_000_000
 
 
 class Nobody(SpanExporter):
@@ -83,7 +81,7 @@ class _Step(NamedTuple):
 
 def _plans() -> list[list[_Step]]:
     """Traces of the shop in an ordinary hour."""
-    scenario = Scenario(seed=1, start_unix_nano=_START_UNIX_NANO, duration_s=60, traces_per_second=20)
+    scenario = Scenario(seed=1, start_unix_nano=START_UNIX_NANO, duration_s=60, traces_per_second=20)
     envelopes = Envelopes()
     return [
         _plan(trace) for trace in gather(decode_request(body, envelopes) for _, body in requests(simulate(scenario)))
@@ -210,11 +208,13 @@ def _on_end(plans: list[list[_Step]], model: str) -> float:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--model", default="model_artifacts/shop")
+@click.option("--model", default=str(BUNDLED))
 @click.option("--rate", "rates", multiple=True, type=float, default=[500.0, 5000.0], help="Spans a second.")
 @click.option("--seconds", type=float, default=10.0)
 @click.option("--repeats", type=int, default=3)
-@click.option("--place", type=click.Path(path_type=Path), default=_PLACE, help="Without its ending.")
+@click.option(
+    "--place", type=click.Path(path_type=Path), default=report.RESULTS / "in-process", help="Without its ending."
+)
 def main(model: str, rates: tuple[float, ...], seconds: float, repeats: int, place: Path) -> None:
     """Measure, and write it down."""
     document: dict[str, Any] = report.header("benchmarks.in_process", sys.argv[1:])
@@ -231,8 +231,7 @@ def main(model: str, rates: tuple[float, ...], seconds: float, repeats: int, pla
     ]
     sections += [_table(rate, [one for one in runs if one["rate"] == rate]) for rate in rates]
     sections.append(_METHOD)
-    report.write(place, "What scoring inside an application costs it, a span", document, sections)
-    click.echo(place.with_suffix(".txt").read_text())
+    report.conclude(place, "What scoring inside an application costs it, a span", document, sections)
 
 
 def _table(rate: float, runs: list[dict[str, Any]]) -> str:

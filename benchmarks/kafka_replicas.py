@@ -27,6 +27,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from otel_tracead_exporters.kafka.records import RecordCutter
 
 from benchmarks import report
+from benchmarks.spans import BUNDLED, ROOT
 from otel_tracead.generator import Scenario, requests, simulate
 from otel_tracead.wire.otlp import Envelopes, decode_request, encode_request
 from tools.peers import Process, free_port
@@ -42,8 +43,7 @@ EVENTS: Final[Mapping[Event, str]] = {
     "join": "a third one joins",
 }
 
-_ROOT: Final = Path(__file__).parents[1]
-_EXAMPLE: Final = _ROOT / "examples" / "kafka-replicas.yaml"
+_EXAMPLE: Final = ROOT / "examples" / "kafka-replicas.yaml"
 _TOPIC: Final = "spans"
 _PATIENCE: Final = 120.0  # seconds
 _VERDICT: Final = (b"tracead.trace.anomalous", b"tracead.unscored")
@@ -74,7 +74,7 @@ class Plan:
     export_interval: float = 5.0
     session_timeout: float = 6.0
     partitions: int = 12
-    model: Path = _ROOT / "model_artifacts" / "shop"
+    model: Path = BUNDLED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,7 +392,7 @@ def main() -> None:
     parser.add_argument("--events", nargs="*", choices=tuple(EVENTS), default=tuple(EVENTS), metavar="EVENT")
     parser.add_argument("--seconds", type=float, default=90.0, help="of traffic (90)")
     parser.add_argument("--rate", type=float, default=60.0, help="traces a second (60)")
-    parser.add_argument("--output", type=Path, default=_ROOT / "docs/results/kafka-replicas", help="without its ending")
+    parser.add_argument("--output", type=Path, default=report.RESULTS / "kafka-replicas", help="without its ending")
     arguments = parser.parse_args()
     document = report.header("benchmarks.kafka_replicas", sys.argv[1:])
     outcomes = []

@@ -74,10 +74,10 @@ def main(rate: float, sizes: tuple[int, ...], seconds: float, repeats: int, outp
     )
     lost = sum(abs(run["lost"]) for runs in found.values() for run in runs)
     document: dict[str, Any] = {**told, "rate": rate, "milliseconds": middle, "runs": found, "lost": lost}
-    report.write(output, "Latency added after a trace's release", document, [setting, "\n".join(rows), _METHOD])
-    click.echo(output.with_suffix(".txt").read_text())
-    if lost:
-        raise click.ClickException(f"{lost:.0f} spans were lost or doubled")
+    trouble = f"{lost:.0f} spans were lost or doubled" if lost else ""
+    report.conclude(
+        output, "Latency added after a trace's release", document, [setting, "\n".join(rows), _METHOD], trouble
+    )
 
 
 if __name__ == "__main__":

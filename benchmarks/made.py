@@ -13,6 +13,7 @@ import numpy as np
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from benchmarks.spans import START_UNIX_NANO
 from otel_tracead.traces.offline import gather
 from otel_tracead.training.learning import LearningSettings
 from otel_tracead.wire.batch import Envelope, group
@@ -21,7 +22,6 @@ from tests.tiny_model import learned, write_artifact
 
 _DISTINCT: Final = 50  # labels in one trace, at most
 _SERVICES: Final = 5
-_START_UNIX_NANO: Final = 1_767_603_600_000_000_000
 _MEAN_NS: Final = 2_000_000
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 
@@ -53,7 +53,7 @@ def spans(shape: Shape, traces: int, seed: int = 0) -> Iterator[tuple[Envelope, 
     """Give the spans of *traces* traces, one trace after another, all kinds in turn."""
     random = np.random.default_rng(seed)
     envelopes = [_envelope(number) for number in range(_SERVICES)]
-    at = _START_UNIX_NANO
+    at = START_UNIX_NANO
     for number in range(traces):
         trace_id, ids = random.bytes(16), random.integers(1, 1 << 62, shape.spans).tolist()
         kind = number % shape.kinds

@@ -23,13 +23,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from scipy.optimize import nnls
 
 from benchmarks import report
+from benchmarks.spans import BUNDLED
 from benchmarks.stage_metrics import value
 from otel_tracead import telemetry
 from tools.peers import Process, free_port
 from tools.peers.backend import EXPORT
 from tools.peers.process import HOST, listening
 
-_ROOT: Final = Path(__file__).parent.parent
 _PER_REQUEST: Final = 512
 _OPERATIONS: Final = 60  # different names, as many as a small system has
 _MIB: Final = 1 << 20
@@ -277,8 +277,8 @@ scored, encoded and sent, and what the allocator keeps."""
 @click.option("--spans", type=int, default=150_000, help="open spans of each run")
 @click.option("--rate", type=float, default=8_000, help="spans a second of the steady run")
 @click.option("--seconds", type=float, default=40, help="of the steady run")
-@click.option("--model", type=click.Path(path_type=Path, exists=True), default=_ROOT / "model_artifacts" / "shop")
-@click.option("--output", type=click.Path(path_type=Path), default=_ROOT / "docs" / "results" / "memory")
+@click.option("--model", type=click.Path(path_type=Path, exists=True), default=BUNDLED)
+@click.option("--output", type=click.Path(path_type=Path), default=report.RESULTS / "memory")
 def main(spans: int, rate: float, seconds: float, model: Path, output: Path) -> None:
     """Measure the memory of open traces; write OUTPUT.txt and OUTPUT.json."""
     told = report.header("benchmarks.memory", sys.argv[1:])
@@ -305,8 +305,7 @@ def main(spans: int, rate: float, seconds: float, model: Path, output: Path) -> 
         "runs": [asdict(run) for run in runs],
         "steady": {**running, "foreseen": foreseen},
     }
-    report.write(output, "Memory of open traces", document, sections)
-    click.echo(output.with_suffix(".txt").read_text())
+    report.conclude(output, "Memory of open traces", document, sections)
 
 
 if __name__ == "__main__":

@@ -158,8 +158,7 @@ def main(inputs: tuple[Path, ...], model: Path | None, spans: int, rounds: int, 
         *(_section(name, costs) for name, costs in growth.items()),
         _METHOD,
     ]
-    report.write(output, "The network alone: CPU time of Scorer.surprise", document, sections)
-    click.echo(output.with_suffix(".txt").read_text())
+    report.conclude(output, "The network alone: CPU time of Scorer.surprise", document, sections)
 
 
 if __name__ == "__main__":

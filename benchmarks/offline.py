@@ -136,8 +136,7 @@ def main(spans: int, copies: int, repeats: int, inputs: tuple[Path, ...], model:
     setting = f"{origin.words(len(pool))}, in files of {counts}; model {origin.model.name}; medians of {repeats} runs"
     columns = f"{'format':<18}{'spans/s':>10}{'min-max':>20}{'whole run':>11}{'MiB':>8}{'MiB x4':>8}{'growth':>8}"
     table = "\n".join((columns, *map(_line, rows)))
-    report.write(output, "Scoring files on one core", {**told, "rows": rows}, [setting, table, _METHOD])
-    click.echo(output.with_suffix(".txt").read_text())
+    report.conclude(output, "Scoring files on one core", {**told, "rows": rows}, [setting, table, _METHOD])
 
 
 if __name__ == "__main__":

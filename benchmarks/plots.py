@@ -65,6 +65,7 @@ def bars(place: Path, panels: Sequence[Panel], unit: str) -> None:
             one.set_visible(False)
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    place.parent.mkdir(parents=True, exist_ok=True)
     place.with_suffix(".svg").write_text(written.getvalue())
 
 

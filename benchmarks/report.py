@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import click
+
 RESULTS: Final = Path(__file__).parent.parent / "docs" / "results"
 HISTORY: Final = "history.jsonl"
 """Beside the results: a line for each run that gave ratios, only ever appended to."""
@@ -56,6 +58,18 @@ def write(place: Path, title: str, document: dict[str, Any], sections: Sequence[
         }
         with (place.parent / HISTORY).open("a") as history:
             history.write(json.dumps(entry) + "\n")
+
+
+def conclude(place: Path, title: str, document: dict[str, Any], sections: Sequence[str], trouble: str = "") -> None:
+    """End a benchmark's command: `write`, show what was written, and fail with *trouble* if there is any.
+
+    Raises:
+        ClickException: *trouble* is not empty; what was measured is written all the same.
+    """
+    write(place, title, document, sections)
+    click.echo(place.with_suffix(".txt").read_text())
+    if trouble:
+        raise click.ClickException(trouble)
 
 
 def _without_places(argument: str) -> str:

@@ -179,20 +179,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--system", action="append", choices=SYSTEMS)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "docs" / "results")
+    parser.add_argument("--output", type=Path, default=report.RESULTS)
     arguments = parser.parse_args()
     document = report.header("benchmarks.root_causes", sys.argv[1:])
     named = [one for system in arguments.system or SYSTEMS for one in evaluate(system, arguments.folds)]
     rows = table(named)
     method = " ".join((__doc__ or "").split("\n\n")[1].split())
     sections = [method, *text(rows), _NOTE]
-    report.write(
+    report.conclude(
         arguments.output / "root-causes",
         "Root causes of real faults: service at fault ranked first / among the first three",
         {**document, "rows": rows, "faults": [asdict(one) for one in named]},
         sections,
     )
-    sys.stdout.write("\n\n".join(sections) + "\n")
 
 
 _NOTE: Final = """\

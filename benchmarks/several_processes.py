@@ -147,10 +147,8 @@ def main(processes: int, rate: float, per_request: int, seconds: float, repeats:
         f"{origin.words(60_000)}, model {origin.model.name}, requests of {per_request}; medians of {repeats} turns"
     )
     table = "\n".join((header, *(_row(name, costs, single) for name, costs in found.items())))
-    report.write(output, "Several processes on one machine", document, [setting, table, _METHOD])
-    click.echo(output.with_suffix(".txt").read_text())
-    if lost:
-        raise click.ClickException(f"{lost} spans were lost or doubled")
+    trouble = f"{lost} spans were lost or doubled" if lost else ""
+    report.conclude(output, "Several processes on one machine", document, [setting, table, _METHOD], trouble)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ BUNDLED: Final = ROOT / "model_artifacts" / "shop"
 REAL_MODEL: Final = ROOT / "build" / "online-boutique"
 """What `make bench-model` trains of the real traces; no model of them is bundled."""
 _MINUTES: Final = ("0353", "0354", "0402", "0403")
-_START_UNIX_NANO: Final = 1_767_603_600_000_000_000  # 2026-01-05, a Monday, 09:00 UTC: an ordinary hour
+START_UNIX_NANO: Final = 1_767_603_600_000_000_000
+"""When the simulated shop begins: 2026-01-05, a Monday, 09:00 UTC, an ordinary hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def source(inputs: Iterable[Path] = (), model: Path | None = None) -> Source:
 
 def _simulated() -> Iterator[tuple[Envelope, bytes]]:
     """The shop in an ordinary hour, without faults, as its services' SDKs export."""
-    scenario = Scenario(seed=1, start_unix_nano=_START_UNIX_NANO, duration_s=3600, traces_per_second=50)
+    scenario = Scenario(seed=1, start_unix_nano=START_UNIX_NANO, duration_s=3600, traces_per_second=50)
     envelopes = Envelopes()
     for _, body in requests(simulate(scenario)):
         yield from otlp.decode_request(body, envelopes)

@@ -85,8 +85,7 @@ def main(repeats: int, output: Path) -> None:
         _row("otel-tracead --help", helped),
         _row("otel-tracead run, ready (bundled model)", ready),
     )
-    report.write(output, "Start", document, ["\n".join(rows)])
-    click.echo(output.with_suffix(".txt").read_text())
+    report.conclude(output, "Start", document, ["\n".join(rows)])
 
 
 if __name__ == "__main__":

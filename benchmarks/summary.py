@@ -274,8 +274,7 @@ def main(results: Path, output: Path | None) -> None:
         commands(found),
     ]
     place = output or results / "acceptance"
-    report.write(place, "Targets of cost, and what was measured", document, sections)
-    click.echo(place.with_suffix(".txt").read_text())
+    report.conclude(place, "Targets of cost, and what was measured", document, sections)
 
 
 if __name__ == "__main__":

@@ -62,8 +62,7 @@ def main(model: Path, output: Path) -> None:
         f"{'CPU seconds':<16}{found['cpu_seconds']:>8.0f}",
         f"{'MiB at its peak':<16}{found['peak_mib']:>8.0f}",
     )
-    report.write(output, "Training of the default model", document, ["\n".join(rows)])
-    click.echo(output.with_suffix(".txt").read_text())
+    report.conclude(output, "Training of the default model", document, ["\n".join(rows)])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from benchmarks import report
 from benchmarks.ablation import __doc__ as about
 from benchmarks.ablation.variants import VARIANTS, Variant
-from benchmarks.targets.__main__ import RESULTS
 from benchmarks.targets.candidate import Model
 from benchmarks.targets.figures import DETECTOR, NOBODY, minutes
 from benchmarks.targets.rules import limit
@@ -166,7 +165,10 @@ def main() -> None:
         sections.append(text(system, mean(found)))
         print(sections[-1], flush=True)
     report.write(
-        RESULTS / "ablation", "The default detector with one step taken back at a time", document, [*sections, METHOD]
+        report.RESULTS / "ablation",
+        "The default detector with one step taken back at a time",
+        document,
+        [*sections, METHOD],
     )
 
 

@@ -14,11 +14,10 @@ from benchmarks import report
 from benchmarks.load_balancing.account import Outcome
 from benchmarks.load_balancing.ring import Ring
 from benchmarks.load_balancing.scenarios import SCENARIOS, run
+from benchmarks.spans import BUNDLED, START_UNIX_NANO
 from otel_tracead.generator import Scenario, requests, simulate
 from otel_tracead.wire.otlp import Envelopes, decode_request
 
-_ROOT: Final = Path(__file__).parents[2]
-_START_UNIX_NANO: Final = 1_767_603_600_000_000_000  # 2026-01-05, a Monday, 09:00 UTC
 _IDS: Final = 200_000
 
 
@@ -29,7 +28,7 @@ def replayed(seconds: float, traces_per_second: float, interval: float = 5.0) ->
     """
     scenario = Scenario(
         seed=7,
-        start_unix_nano=_START_UNIX_NANO,
+        start_unix_nano=START_UNIX_NANO,
         duration_s=seconds,
         traces_per_second=traces_per_second,
         scale=max(1.0, traces_per_second / 50),
@@ -105,8 +104,8 @@ after a kill only what the killed replica had taken counts as lost by it, and th
 @click.option("--seconds", type=float, default=90, help="of each scenario")
 @click.option("--traces-per-second", type=float, default=100)
 @click.option("--wait", default="10s", help="wait_duration of the replicas")
-@click.option("--model", type=click.Path(path_type=Path, exists=True), default=_ROOT / "model_artifacts" / "shop")
-@click.option("--output", type=click.Path(path_type=Path), default=_ROOT / "docs" / "results" / "load-balancing")
+@click.option("--model", type=click.Path(path_type=Path, exists=True), default=BUNDLED)
+@click.option("--output", type=click.Path(path_type=Path), default=report.RESULTS / "load-balancing")
 def main(seconds: float, traces_per_second: float, wait: str, model: Path, output: Path) -> None:
     """Measure what happens when replicas come and go; write OUTPUT.txt and OUTPUT.json."""
     told = report.header("benchmarks.load_balancing", sys.argv[1:])
@@ -129,10 +128,9 @@ def main(seconds: float, traces_per_second: float, wait: str, model: Path, outpu
         "runs": {name: asdict(one) for name, one in outcomes.items()},
         "rings": [dict(zip(("what", "replicas", "moved", "busiest"), row, strict=True)) for row in rings],
     }
-    report.write(output, "Replicas behind routing by trace id", document, sections)
-    click.echo(output.with_suffix(".txt").read_text())
-    if any(one.lost_by_others for one in outcomes.values()):
-        raise click.ClickException("spans are missing that no killed replica had taken")
+    lost = any(one.lost_by_others for one in outcomes.values())
+    trouble = "spans are missing that no killed replica had taken" if lost else ""
+    report.conclude(output, "Replicas behind routing by trace id", document, sections, trouble)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from benchmarks import report
 from benchmarks.targets import __doc__ as about
@@ -10,8 +9,6 @@ from benchmarks.targets import table
 from benchmarks.targets.figures import Figures
 from benchmarks.targets.jobs import Job, run
 from benchmarks.targets.traffic import SYSTEMS, blocks, folder, read
-
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
 def main() -> None:
@@ -39,7 +36,7 @@ def main() -> None:
         document[system] = table.document(lines)
         print(sections[-1], flush=True)
     title = "The default model on real traces with real faults, beside plain rules on the same traces"
-    report.write(RESULTS / "targets", title, document, [*sections, METHOD])
+    report.write(report.RESULTS / "targets", title, document, [*sections, METHOD])
 
 
 METHOD = """\
