@@ -1,15 +1,14 @@
 """One client's connection to the gRPC server: its requests are read, taken in and answered, all on the event loop."""
 
-import asyncio
 import random
-import socket
 from typing import Any, Final
 
 from otel_tracead.errors import Backpressure, InvalidRequest, Unauthenticated
-from otel_tracead.http2 import Connection, ConnectionFailure, Reset, Status, unpack
+from otel_tracead.http2 import ConnectionFailure, Reset, Status, unpack
 from otel_tracead.http2.frames import LARGEST_WINDOW
 from otel_tracead.http2.headers import Headers
 from otel_tracead.http2.messages import PREFIX_SIZE, RESPONSE, SUCCESS, pack
+from otel_tracead.http2_protocol import Http2Protocol
 from otel_tracead.receivers.compression import decompress, too_large
 from otel_tracead.receivers.otlp.grpc_hall import Hall
 from otel_tracead.receivers.otlp.upkeep import PingPolice, Step, Upkeep
@@ -47,43 +46,31 @@ class _Call:
         self.whole = False
 
 
-class GrpcConnection(asyncio.Protocol):
+class GrpcConnection(Http2Protocol[_Call]):
     """Speaks HTTP/2 with one client (see `Events` for what it hears)."""
 
     def __init__(self, hall: Hall) -> None:
+        super().__init__(client=False, streams=hall.streams)
         self._hall = hall
-        self._http = Connection(self, client=False, streams=hall.streams)
-        self._calls: dict[int, _Call] = {}
         self._closing = False
-        self._refuses = False
-        self._reading = False
-        self._flushing = False
-        self._transport: Any = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
         self._upkeep = Upkeep(
             hall.keepalive.server_parameters,
-            self._loop.time(),
+            self._heard,
             random.uniform(-_SPREAD, _SPREAD),  # noqa: S311 (spreads load)
         )
         self._police = PingPolice(hall.keepalive.enforcement_policy)
 
     def connection_made(self, transport: Any) -> None:
         """See `asyncio.Protocol`."""
-        self._transport = transport
-        # asyncio does so only for sockets that were made with a protocol number; without it an answer may wait 40 ms for an ACK.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().connection_made(transport)
         self._hall.connections.add(self)
         self._hall.left.clear()
-        self._flush()
         self._look_after()
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         """See `asyncio.Protocol`."""
+        super().connection_lost(error)
         self._forget_all()
-        self._transport = None
-        if self._timer is not None:
-            self._timer.cancel()
         self._hall.connections.discard(self)
         if not self._hall.connections:
             self._hall.left.set()
@@ -98,25 +85,9 @@ class GrpcConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.resume_reading()
 
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        self._upkeep.heard = self._loop.time()
-        self._reading = True
-        try:
-            self._http.receive(data)
-        except ConnectionFailure as error:
-            self._fail(error)
-        finally:
-            self._reading = False
-        self._flush()
-
-    def _fail(self, error: ConnectionFailure) -> None:
+    def _fail(self, _error: ConnectionFailure) -> None:
         self._closing = True
         self._forget_all()
-        self._http.send_goaway(self._http.last, error.code, str(error))
-        self._flush()
         self._transport.close()
         self._loop.call_later(_GOODBYE, self.cut)  # who does not read that does not stay
 
@@ -136,24 +107,19 @@ class GrpcConnection(asyncio.Protocol):
         self._loop.call_later(_GOODBYE, self.on_pong)
         self._flush()
 
-    def cut(self) -> None:
-        """Close at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
     def on_headers(self, stream: int, headers: Headers, *, end: bool) -> None:
         """Begin a request, or end it by trailers."""
         call = self._calls.get(stream)
         if call is not None:
             self._complete(call)
             return
-        if self._refuses or len(self._calls) + self._http.waiting >= self._hall.streams:
+        if not self.open or len(self._calls) + self._http.waiting >= self._hall.streams:
             self._http.reset(stream, Reset.REFUSED_STREAM)
             return
         self._upkeep.idle_since = None
         fields = dict(headers)
         encoding = _ENCODINGS.get(fields.get(b"grpc-encoding", b""), "?")
-        call = self._calls[stream] = _Call(stream, encoding, self._upkeep.heard)
+        call = self._calls[stream] = _Call(stream, encoding, self._heard)
         if fields.get(b":path") != _METHOD or fields.get(b":method") != b"POST":
             path = fields.get(b":path", b"").decode("utf-8", "replace")
             self._hall.intake.refuse(InvalidRequest(f"no such method: {path}"))
@@ -161,7 +127,9 @@ class GrpcConnection(asyncio.Protocol):
         elif not self._may_send(call, headers):
             return
         elif call.encoding == "?":
-            self._end(call, Status(Code.INTERNAL, "the compression is unknown: gzip, deflate and identity are taken"))
+            text = "the compression is unknown: gzip, deflate and identity are taken"
+            self._hall.intake.refuse(InvalidRequest(text))
+            self._end(call, Status(Code.UNIMPLEMENTED, text))
         elif end:
             self._complete(call)
         else:
@@ -213,8 +181,8 @@ class GrpcConnection(asyncio.Protocol):
 
     def on_pong(self) -> None:
         """When draining: whatever the client sends from now on, it sends to somebody else."""
-        if self._closing and not self._refuses and self._transport is not None:
-            self._refuses = True
+        if self._closing and self.open and self._transport is not None:
+            self.open = False
             self._http.send_goaway(self._http.last, Reset.NO_ERROR)
             self._flush()
 
@@ -238,7 +206,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def _find_room(self, call: _Call) -> None:
         """Refuse requests that are slow where there is no room, and *call* if that does not help."""
-        self._hall.make_room(self._upkeep.heard)
+        self._hall.make_room(self._heard)
         if self._hall.room < 0 and not call.dropped:
             self._refuse(call, Backpressure("too many requests come in at a time"))
 
@@ -310,24 +278,8 @@ class GrpcConnection(asyncio.Protocol):
         self._hall.room += call.held
         call.held = 0
 
-    def _flush_soon(self) -> None:
-        """Send what was collected, once for all answers of this round of the event loop (a call of the kernel each)."""
-        if not self._reading and not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        transport = self._transport
-        if transport is None:
-            return
-        out = self._http.take()
-        if out:
-            transport.write(out)
-        if self._refuses and not self._calls and not self._http.waiting:
-            transport.close()
-
     def _look_after(self) -> None:
+        self._upkeep.heard = self._heard
         step, again = self._upkeep.step(self._loop.time())
         if step is Step.CUT:
             self.cut()
