@@ -16,6 +16,13 @@ class LogLimiter:
 
     def warning(self, event: str, **fields: object) -> None:
         """Log *event*, a fixed text (what varies goes into *fields*), unless it was logged within the tick."""
+        self._say(self._logger.warning, event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Do the same as an error."""
+        self._say(self._logger.error, event, fields)
+
+    def _say(self, log: Callable[..., Any], event: str, fields: dict[str, object]) -> None:
         now = self._now()
         since, held_back = self._events.get(event, (-self._tick, 0))
         if now - since < self._tick:
@@ -24,4 +31,4 @@ class LogLimiter:
         self._events[event] = (now, 0)
         if held_back:
             fields["repeated"] = held_back
-        self._logger.warning(event, **fields)
+        log(event, **fields)

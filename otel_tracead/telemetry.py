@@ -141,6 +141,13 @@ KAFKA_DEAD_LETTERS_REFUSED = Metric(
 )
 PROCESSOR_INCOMING = Metric("otelcol_processor_incoming_items", _C, "{item}", "Spans that came in.", ("processor",))
 PROCESSOR_OUTGOING = Metric("otelcol_processor_outgoing_items", _C, "{item}", "Spans that went on.", ("processor",))
+FANOUT_DROPPED = Metric(
+    "otelcol_tracead_fanout_spans_dropped",
+    _C,
+    "{span}",
+    "Spans that one of several consumers refused for good; the others have them.",
+    ("component",),
+)
 EXPORTER_SENT = Metric("otelcol_exporter_sent_spans", _C, "{span}", "Spans that the backend took.", ("exporter",))
 EXPORTER_FAILED = Metric(
     "otelcol_exporter_send_failed_spans",

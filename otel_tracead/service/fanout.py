@@ -7,6 +7,7 @@ from typing import Any, Final
 from otel_tracead.component import Consumer
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, PermanentError, RetryableError
+from otel_tracead.telemetry import Counter
 
 _RETRY_AFTER: Final = 0.1
 
@@ -20,11 +21,13 @@ class Fanout:
     Args:
         consumers: at least two.
         logger: for spans that one of them can never take.
+        dropped: counts those.
     """
 
-    def __init__(self, consumers: Sequence[Consumer], logger: Any) -> None:
+    def __init__(self, consumers: Sequence[Consumer], logger: Any, dropped: Counter | None = None) -> None:
         self._consumers = tuple(consumers)
         self._logger = logger
+        self._dropped = dropped or Counter()
         self._spans_waiting = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -51,7 +54,7 @@ class Fanout:
         try:
             await asyncio.shield(handing)
         except asyncio.CancelledError:  # the caller is gone: what none can take has no owner but us
-            handing.add_done_callback(lambda done: _settle_refused(done, consignment))
+            handing.add_done_callback(lambda done: self._settle_refused(done, consignment))
             raise
 
     async def drain(self, timeout: float) -> int:  # noqa: ASYNC109 (what is left is counted, not an error)
@@ -106,15 +109,16 @@ class Fanout:
 
     def _give_up(self, copy: Consignment, error: Exception) -> None:
         self._logger.error("spans refused for good", spans=len(copy.batch), error=str(error))
+        self._dropped.add(len(copy.batch))
         copy.settle()
+
+    def _settle_refused(self, done: asyncio.Task[None], consignment: Consignment) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, Exception):
+            self._give_up(consignment, error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _settle_refused(done: asyncio.Task[None], consignment: Consignment) -> None:
-    if not done.cancelled() and done.exception() is not None:
-        consignment.settle()

@@ -10,7 +10,7 @@ from otel_tracead.fingerprint import Fingerprint, fingerprint
 from otel_tracead.service.config import SIGNAL, Configured, ServiceConfig
 from otel_tracead.service.ids import Id
 from otel_tracead.service.outlet import Outlet
-from otel_tracead.telemetry import Telemetry
+from otel_tracead.telemetry import FANOUT_DROPPED, Telemetry
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,7 +197,7 @@ class _Builder:
         running = self._reuse(configured, settings, pipeline, consumers)
         if running is not None:
             return running
-        outlet = Outlet(consumers, logger) if consumers else None
+        outlet = Outlet(consumers, logger, telemetry.counter(FANOUT_DROPPED, str(id_))) if consumers else None
         try:
             component = configured.factory.build(configured.config, settings, outlet)
         except (TraceadError, OSError, ValueError) as error:

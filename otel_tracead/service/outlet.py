@@ -8,14 +8,15 @@ from typing import Any
 from otel_tracead.component import Consumer
 from otel_tracead.delivery import Consignment
 from otel_tracead.service.fanout import Fanout
+from otel_tracead.telemetry import Counter
 
 
 class _Target:
     """The consumers of one time, and how many calls are under way to them."""
 
-    def __init__(self, consumers: Sequence[Consumer], logger: Any) -> None:
+    def __init__(self, consumers: Sequence[Consumer], logger: Any, dropped: Counter | None) -> None:
         self.consumers = tuple(consumers)
-        self.fanout = Fanout(consumers, logger) if len(consumers) > 1 else None
+        self.fanout = Fanout(consumers, logger, dropped) if len(consumers) > 1 else None
         self.entry = self.fanout or consumers[0]
         self.calls = 0
         self.idle = asyncio.Event()
@@ -38,11 +39,13 @@ class Outlet:
     Args:
         consumers: at least one; several are a fan-out.
         logger: for spans that one of several can never take.
+        dropped: counts those.
     """
 
-    def __init__(self, consumers: Sequence[Consumer], logger: Any) -> None:
+    def __init__(self, consumers: Sequence[Consumer], logger: Any, dropped: Counter | None = None) -> None:
         self._logger = logger
-        self._target = _Target(consumers, logger)
+        self._dropped = dropped
+        self._target = _Target(consumers, logger, dropped)
         self._former: list[_Target] = []
 
     @property
@@ -54,7 +57,7 @@ class Outlet:
         """Hand on to *consumers* from now on; what is being handed on is finished with those before."""
         if tuple(consumers) != self._target.consumers:
             self._former.append(self._target)
-            self._target = _Target(consumers, self._logger)
+            self._target = _Target(consumers, self._logger, self._dropped)
 
     def admit(self, spans: int) -> None:
         """Ask the consumers.

@@ -1,6 +1,7 @@
 """One process's run: signals, reload, fatal errors, and the exit code that comes of them."""
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from otel_tracead.errors import ConfigError, TraceadError
+from otel_tracead.log_limit import LogLimiter
 from otel_tracead.service.config import ServiceConfig
 from otel_tracead.service.lifecycle import AddressPasses, Service
 from otel_tracead.service.logs import Relay
@@ -19,6 +21,7 @@ from otel_tracead.telemetry import Telemetry
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _GC_THRESHOLDS: Final = (50_000, 20, 50)
+_OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def _spare_the_collector() -> None:
@@ -70,6 +73,7 @@ class Runner:
         self._fatal: BaseException | None = None
         self._relay = Relay(structlog.get_logger())
         self._logger = self._relay.logger
+        self._logs = LogLimiter(self._logger)
 
     async def run(self) -> int:
         """Run until stopped.
@@ -181,6 +185,9 @@ class Runner:
 
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:  # asyncio tries to accept again after a second
+            self._logs.error("connections cannot be accepted, and wait", error=error.strerror)
+            return
         fields = {"error": f"{type(error).__name__}: {error}"} if error is not None else {}
         self._logger.error(context.get("message", "an error in a task"), **fields)
 

@@ -9,6 +9,7 @@ from service_fakes import spans
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError
 from otel_tracead.service.fanout import Fanout
+from otel_tracead.telemetry import Counter
 
 LOGGER = structlog.wrap_logger(structlog.testing.ReturnLogger(), processors=[])
 
@@ -76,9 +77,11 @@ async def test_a_late_refusal_is_offered_again_and_nothing_more_is_admitted() ->
 async def test_what_one_can_never_take_is_not_the_loss_of_the_others(error: Exception) -> None:
     sinks = [Sink(error), Sink()]
     consignment, delivery = request()
-    await Fanout(sinks, LOGGER).consume(consignment)
+    dropped = Counter()
+    await Fanout(sinks, LOGGER, dropped).consume(consignment)
     assert len(sinks[1].got) == 1
     assert delivery.holds == 0
+    assert dropped.value == 3
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,8 @@ async def test_what_nobody_takes_after_the_caller_went_away_is_settled() -> None
     sinks = [Sink(PermanentError("no")), Sink(PermanentError("no"))]
     for sink in sinks:
         sink.gate = asyncio.Event()
-    fanout = Fanout(sinks, LOGGER)
+    dropped = Counter()
+    fanout = Fanout(sinks, LOGGER, dropped)
     consignment, delivery = request()
     handing = asyncio.create_task(fanout.consume(consignment))
     await asyncio.sleep(0.01)
@@ -148,7 +152,7 @@ async def test_what_nobody_takes_after_the_caller_went_away_is_settled() -> None
     for sink in sinks:
         sink.gate.set()
     await fanout.drain(5)
-    assert delivery.holds == 0
+    assert (delivery.holds, dropped.value) == (0, 3)
 
 
 async def test_what_is_never_taken_is_counted_at_the_end() -> None:

@@ -42,6 +42,7 @@ class BatchProcessor:
         count = settings.telemetry.counter
         self._incoming = count(catalogue.PROCESSOR_INCOMING, settings.id)
         self._outgoing = count(catalogue.PROCESSOR_OUTGOING, settings.id)
+        self._dropped = count(catalogue.SPANS_DROPPED, settings.id)
         self._triggers = {
             Trigger.SIZE: count(catalogue.BATCH_SIZE_TRIGGER, settings.id),
             Trigger.TIMEOUT: count(catalogue.BATCH_TIMEOUT_TRIGGER, settings.id),
@@ -120,5 +121,6 @@ class BatchProcessor:
                 await asyncio.sleep(error.retry_after or _RETRY_AFTER)
             except Exception as error:  # noqa: BLE001 (one bad batch must not stop the sender)
                 self._logger.error("batch refused for good", spans=spans, error=str(error))  # noqa: TRY400
+                self._dropped.add(spans)
                 batch.settle()
                 self._sending = None

@@ -155,7 +155,7 @@ async def test_a_refused_batch_is_offered_again() -> None:
 async def test_a_batch_that_nobody_will_take_does_not_stop_the_next_one() -> None:
     consumer = RecordingConsumer()
     consumer.failures.extend([PermanentError("broken")])
-    batch, _ = processor(consumer, timeout="0s")
+    batch, settings = processor(consumer, timeout="0s")
     await batch.start()
     lost, kept = Delivery(), Delivery()
     await batch.consume(request(2, lost))
@@ -164,6 +164,7 @@ async def test_a_batch_that_nobody_will_take_does_not_stop_the_next_one() -> Non
     await until(3, consumer)
     await batch.shutdown()
     assert lost.holds == kept.holds == 0
+    assert settings.telemetry.value(catalogue.SPANS_DROPPED, "batch") == 2
 
 
 async def test_while_one_batch_waits_another_fills_and_then_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
