@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluation.injections", "evaluation.sequence_models"),
     ("detection",),
     ("component", "config_types", "testing"),
-    ("tls", "auth", "storage"),
+    ("tls", "auth", "storage", "http2_protocol"),
     ("exporting", "kafka"),
     ("receivers", "processors", "extensions", "otel_tracead_exporters"),
     ("sdk",),

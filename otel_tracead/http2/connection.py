@@ -102,6 +102,10 @@ class Connection(Sending):
             self._widened = False
             self._send_waiting()
 
+    def give_up(self, error: ConnectionFailure) -> None:
+        """Say why nothing more is received, as `receive` has raised it."""
+        self.send_goaway(0 if self._client else self.last, error.code, str(error))
+
     def _waste(self) -> None:
         """Count what brings no request further: frames that are cheaper to send than to read."""
         self._wasted += 1

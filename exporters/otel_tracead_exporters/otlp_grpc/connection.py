@@ -1,14 +1,14 @@
 """One connection to a gRPC server: requests go out as streams of HTTP/2, answers come back, all on the event loop."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from otel_tracead.http2 import Connection, ConnectionFailure, Reset, Status, unpack
+from otel_tracead.http2 import ConnectionFailure, Reset, Status, unpack
 from otel_tracead.http2.frames import LARGEST_STREAM
 from otel_tracead.http2.headers import Headers
+from otel_tracead.http2_protocol import Http2Protocol
 from otel_tracead.status import Code
 from otel_tracead_exporters.otlp_grpc.config import KeepaliveClient
 
@@ -53,7 +53,7 @@ class _Call:
         self.size = 0
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Http2Protocol[_Call]):
     """Speaks HTTP/2 with one server (see `Events` for what it hears).
 
     Args:
@@ -62,23 +62,15 @@ class ClientConnection(asyncio.Protocol):
 
     Attributes:
         ready: set when the server has said what it allows; holds the error of a connection that never came so far.
-        open: whether calls may still be made.
     """
 
     def __init__(self, keepalive: KeepaliveClient | None, changed: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
+        super().__init__(client=True)
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())  # it may be that nobody asks
-        self.open = True
         self._keepalive = keepalive
         self._changed = changed
-        self._http = Connection(self, client=True)
-        self._calls: dict[int, _Call] = {}
-        self._transport: Any = None
-        self._flushing = False
-        self._heard = self._loop.time()
         self._pinged: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def room(self) -> bool:
@@ -120,45 +112,17 @@ class ClientConnection(asyncio.Protocol):
             self._changed()
         self._flush_soon()
 
-    def cut(self) -> None:
-        """Close at once."""
-        self.open = False
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: Any) -> None:
-        """See `asyncio.Protocol`."""
-        self._transport = transport
-        raw = transport.get_extra_info("socket")
-        if raw is not None and raw.family != socket.AF_UNIX:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._flush()
-
     def connection_lost(self, error: Exception | None) -> None:
         """See `asyncio.Protocol`."""
+        super().connection_lost(error)
         reason = f"the connection was lost ({error})" if error else "the server closed the connection"
-        self._transport, self.open = None, False
-        if self._timer is not None:
-            self._timer.cancel()
         if not self.ready.done():
             self.ready.set_exception(ConnectionError(reason))
         for stream in tuple(self._calls):
             self._end(stream, Status(Code.UNAVAILABLE, reason))
         self._changed()
 
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
-        self._heard = self._loop.time()
-        try:
-            self._http.receive(data)
-        except ConnectionFailure as error:
-            self._http.send_goaway(0, error.code, str(error))
-            self._flush()
-            self._fail(error)
-        else:
-            self._flush()
-
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: ConnectionFailure) -> None:
         if not self.ready.done():
             self.ready.set_exception(ConnectionError(f"the server does not speak HTTP/2 as it should: {error}"))
         self.cut()
@@ -231,23 +195,6 @@ class ClientConnection(asyncio.Protocol):
         if full:
             self._changed()
         return call
-
-    def _flush_soon(self) -> None:
-        """Send what was collected, once for all calls of this round of the event loop (a call of the kernel each)."""
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        transport = self._transport
-        if transport is None:
-            return
-        out = self._http.take()
-        if out:
-            transport.write(out)
-        if not self.open and not self._calls:
-            transport.close()
 
     def _look_after(self) -> None:
         keepalive, now = self._keepalive, self._loop.time()
