@@ -4,8 +4,9 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.peers.process import Unavailable
@@ -36,6 +37,51 @@ def need(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         raise Unavailable(f"needs {' and '.join(missing)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A peer that is built with Go from the module proxy.
+
+    Attributes:
+        peer: its name, and its folder's.
+        version: that is built.
+        takes: how long that takes, in words.
+    """
+
+    peer: str
+    version: str
+    takes: str
+
+    def binary(self) -> Path:
+        """Give the binary that `install` built.
+
+        Raises:
+            Unavailable: it was not built on this machine.
+        """
+        if not self._place.exists():
+            raise Unavailable(f"{self.peer} is not built: `make peers` builds it (Go, {self.takes})")
+        return self._place
+
+    def install(self, build: Callable[[Path], Path]) -> Path:
+        """Build it unless it is there.
+
+        Args:
+            build: does so in a folder that is given to it, and gives where the binary lies, on the same file system.
+
+        Raises:
+            Unavailable: no Go, or the build fails.
+        """
+        if not self._place.exists():
+            need("go")
+            with locked(self.peer) as folder:
+                if not self._place.exists():
+                    build(folder.resolve()).rename(self._place)
+        return self._place
+
+    @property
+    def _place(self) -> Path:
+        return cache_folder(self.peer) / f"{self.peer}-v{self.version}"
 
 
 def execute(command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:

@@ -3,24 +3,15 @@
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from tools.peers.cache import cache_folder, execute, locked, need
+from tools.peers.cache import Built, execute
 from tools.peers.process import HOST, Unavailable
 
 VERSION = "2.2.1"
 _COMMAND = "github.com/summerwind/h2spec/cmd/h2spec"
 _PATIENCE = 2  # seconds for each answer
+_BUILT = Built("h2spec", VERSION, "1 minute")
 
-
-def binary() -> Path:
-    """Give the binary that `install` built.
-
-    Raises:
-        Unavailable: it was not built on this machine.
-    """
-    built = cache_folder("h2spec") / f"h2spec-v{VERSION}"
-    if not built.exists():
-        raise Unavailable("h2spec is not built: `make peers` builds it (Go, 1 minute)")
-    return built
+binary = _BUILT.binary
 
 
 def install() -> Path:
@@ -29,20 +20,13 @@ def install() -> Path:
     Raises:
         Unavailable: no Go, or the build fails.
     """
-    built = cache_folder("h2spec") / f"h2spec-v{VERSION}"
-    if built.exists():
-        return built
-    need("go")
-    with locked("h2spec") as folder:
-        if not built.exists():
-            # The later v2 tags are no Go modules (their module path has no /v2).
-            execute(
-                ["go", "install", f"{_COMMAND}@v{VERSION}+incompatible"],
-                cwd=folder,
-                env={"GOBIN": str(folder.resolve())},
-            )
-            (folder / "h2spec").rename(built)
-    return built
+
+    def build(folder: Path) -> Path:
+        # The later v2 tags are no Go modules (their module path has no /v2).
+        execute(["go", "install", f"{_COMMAND}@v{VERSION}+incompatible"], cwd=folder, env={"GOBIN": str(folder)})
+        return folder / "h2spec"
+
+    return _BUILT.install(build)
 
 
 def failures(port: int, path: str, report: Path) -> tuple[int, dict[str, str]]:

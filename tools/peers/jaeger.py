@@ -11,25 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tools.peers.cache import cache_folder, execute, locked, need
-from tools.peers.process import HOST, Process, Unavailable, answering, free_port
+from tools.peers.cache import Built, execute
+from tools.peers.process import HOST, Process, answering, free_port
 
 VERSION = "2.13.0"
 _TAG = "v1.76.0"
 _MODULE = "github.com/jaegertracing/jaeger"
+_BUILT = Built("jaeger", VERSION, "5 to 10 minutes")
 _CONFIG = Path(__file__).parent / "jaeger.yaml"
 
-
-def binary() -> Path:
-    """Give the binary that `install` built.
-
-    Raises:
-        Unavailable: it was not built on this machine.
-    """
-    built = cache_folder("jaeger") / f"jaeger-v{VERSION}"
-    if not built.exists():
-        raise Unavailable("Jaeger is not built: `make peers` builds it (Go, 5 to 10 minutes)")
-    return built
+binary = _BUILT.binary
 
 
 def install() -> Path:
@@ -38,21 +29,18 @@ def install() -> Path:
     Raises:
         Unavailable: no Go, or the build fails.
     """
-    built = cache_folder("jaeger") / f"jaeger-v{VERSION}"
-    if built.exists():
-        return built
-    need("go")
-    with locked("jaeger") as folder:
-        if not built.exists():
-            module = json.loads(execute(["go", "mod", "download", "-json", f"{_MODULE}@{_TAG}"], cwd=folder))
-            version = f"-s -w -X {_MODULE}/internal/version.latestVersion=v{VERSION}"
-            partial = folder.resolve() / "partial"
-            execute(
-                ["go", "build", "-trimpath", "-buildvcs=false", "-o", partial, "-ldflags", version, "./cmd/jaeger"],
-                cwd=Path(module["Dir"]),
-            )
-            partial.rename(built)
-    return built
+
+    def build(folder: Path) -> Path:
+        module = json.loads(execute(["go", "mod", "download", "-json", f"{_MODULE}@{_TAG}"], cwd=folder))
+        version = f"-s -w -X {_MODULE}/internal/version.latestVersion=v{VERSION}"
+        partial = folder / "partial"
+        execute(
+            ["go", "build", "-trimpath", "-buildvcs=false", "-o", partial, "-ldflags", version, "./cmd/jaeger"],
+            cwd=Path(module["Dir"]),
+        )
+        return partial
+
+    return _BUILT.install(build)
 
 
 class Jaeger(Process):
