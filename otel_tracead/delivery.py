@@ -52,6 +52,14 @@ class Delivery:
         """Whether its spans were handed on before, and come again only so that traces with others are whole."""
         return False
 
+    @property
+    def kept(self) -> bool:
+        """Whether its spans are kept elsewhere until it is settled (in Kafka, in a journal), whatever becomes of us.
+
+        Nobody else has to store them, and what is left of them when the process ends is not lost.
+        """
+        return False
+
     def gathered_with(self, earlier: "Delivery") -> None:
         """Hear that spans of a released trace came in this delivery, and the first of them in *earlier*."""
 
@@ -67,6 +75,11 @@ class Consignment:
 
     batch: SpanBatch
     holds: Sequence[tuple[Delivery, int]] = field(default=())
+
+    @property
+    def kept(self) -> bool:
+        """Whether all of them are kept elsewhere until they are settled."""
+        return bool(self.holds) and all(delivery.kept for delivery, _ in self.holds)
 
     def settle(self) -> None:
         """Say that these spans were handed on (or given up for good and counted)."""

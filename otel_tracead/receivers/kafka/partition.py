@@ -125,6 +125,11 @@ class RecordDelivery(Delivery):
         """Whether the records were handed on by whoever had the partition before."""
         return self._replayed
 
+    @property
+    def kept(self) -> bool:
+        """Whether somebody keeps them: Kafka does, and whoever comes next reads what was not committed."""
+        return True
+
     def gathered_with(self, earlier: Delivery) -> None:
         """Note that whoever reads these records again needs *earlier* ones, too."""
         if isinstance(earlier, RecordDelivery) and earlier._ledger is self._ledger:  # noqa: SLF001 (its own class)
