@@ -42,8 +42,8 @@ class Intake:
         self._succeeded = self._outcomes["success"]
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def take(self, body: bytes, decode: Decode) -> None:
-        """Take the request *body* in; returns when the next consumer has its spans.
+    async def take(self, body: bytes, decode: Decode, *, unpacks: bool = False) -> None:
+        """Take the request *body* in (see `begin`); returns when the next consumer has its spans.
 
         Raises:
             InvalidRequest: *decode* says that it is none.
@@ -60,7 +60,7 @@ class Intake:
             else:
                 answered.set_exception(error)
 
-        self.begin(body, decode, answer)
+        self.begin(body, decode, answer, unpacks=unpacks)
         await answered
 
     def begin(self, body: bytes, decode: Decode, answer: Answer, *, unpacks: bool = False) -> None:
