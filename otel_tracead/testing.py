@@ -1,9 +1,13 @@
 """Twins in memory for tests, ours and those of people who write components."""
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
+from otel_tracead.component import Kind
 from otel_tracead.delivery import Consignment
+from otel_tracead.storage import Entry
 from otel_tracead.wire.batch import SpanBatch
 
 
@@ -85,3 +89,122 @@ class RecordingSender:
     async def shutdown(self) -> None:
         """Stop."""
         self.running = False
+
+
+class MemoryLog:
+    """A log of a `MemoryStore`; see `otel_tracead.storage.Log`."""
+
+    def __init__(self, store: "MemoryStore", name: str) -> None:
+        self._store = store
+        self._name = name
+
+    async def append(self, record: bytes, note: int = 0) -> int:
+        """Store *record*, with whatever else is appended now.
+
+        Raises:
+            StorageUnavailable: the test says so.
+        """
+        return await self._store.do_append(self._name, record, note)
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Forget records."""
+        self._store.do_remove(self._name, numbers)
+
+    async def entries(self) -> Sequence[Entry]:
+        """Give what is stored."""
+        return [entry for entry, _ in self._store.records[self._name].values()]
+
+    async def read(self, number: int) -> bytes | None:
+        """Give a record, None if it is gone or damaged."""
+        found = self._store.records[self._name].get(number)
+        return None if found is None or (self._name, number) in self._store.damaged else found[1]
+
+
+class MemoryStore:
+    """A store whose disk is one list of what was done to its logs: a crash keeps a beginning of that list.
+
+    Attributes:
+        records: what is stored, by log and number.
+        damaged: (log, number) of records that can no longer be read.
+        failure: what `append` raises from now on, if anything.
+        gate: clear it to make `append` wait.
+    """
+
+    def __init__(self) -> None:
+        self.records: defaultdict[str, dict[int, tuple[Entry, bytes]]] = defaultdict(dict)
+        self.damaged: set[tuple[str, int]] = set()
+        self.failure: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._done: list[tuple[str, Entry, bytes | None]] = []  # None: it was removed
+        self._durable = 0
+        self._last = 0
+        self._owned = asyncio.Lock()
+
+    def log(self, name: str) -> MemoryLog:
+        """Give the log of that name."""
+        return MemoryLog(self, name)
+
+    @asynccontextmanager
+    async def claim(self) -> AsyncIterator[None]:
+        """Own the records, once the owner before has let them go."""
+        async with self._owned:
+            yield
+
+    def crash(self, more: int = 0) -> None:
+        """Lose what a process loses that dies: all that was not known to be durable, but for the first *more* of it.
+
+        Whoever used the store must be gone, with its event loop.
+        """
+        kept, self._done = self._done[: self._durable + more], []
+        self.records.clear()
+        for log, entry, record in kept:
+            self._note(log, entry, record)
+        self._durable = len(self._done)
+        self.gate, self._owned = asyncio.Event(), asyncio.Lock()
+        self.gate.set()
+
+    async def do_append(self, log: str, record: bytes, note: int) -> int:
+        """See `MemoryLog.append`."""
+        if self.failure is not None:
+            raise self.failure
+        self._last += 1
+        self._note(log, Entry(self._last, note, len(record)), bytes(record))
+        number, position = self._last, len(self._done)
+        await asyncio.sleep(0)
+        await self.gate.wait()
+        self._durable = max(self._durable, position)
+        return number
+
+    def do_remove(self, log: str, numbers: Iterable[int]) -> None:
+        """See `MemoryLog.remove`."""
+        for number in numbers:
+            self._note(log, Entry(number, 0, 0), None)
+
+    def _note(self, log: str, entry: Entry, record: bytes | None) -> None:
+        self._done.append((log, entry, record))
+        if record is None:
+            self.records[log].pop(entry.number, None)
+        else:
+            self.records[log][entry.number] = (entry, record)
+
+
+class MemoryStorage:
+    """An extension that keeps what components store for as long as the object lives.
+
+    Attributes:
+        stores: by kind, id of the component and name.
+    """
+
+    def __init__(self) -> None:
+        self.stores: dict[tuple[Kind, str, str], MemoryStore] = {}
+
+    def store(self, kind: Kind, component: str, name: str = "") -> MemoryStore:
+        """Give the store of a component."""
+        return self.stores.setdefault((kind, component, name), MemoryStore())
+
+    async def start(self) -> None:
+        """Start."""
+
+    async def shutdown(self) -> None:
+        """Stop."""

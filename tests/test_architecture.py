@@ -21,9 +21,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # These know traces only; the detector's own check tries itself with injections, and training makes sequence models.
     ("evaluation.injections", "evaluation.sequence_models"),
     ("detection",),
-    ("component", "config_types", "testing"),
+    ("component", "config_types"),
     ("tls", "auth", "storage", "http2_protocol"),
-    ("exporting", "kafka"),
+    ("exporting", "kafka", "testing"),
     ("receivers", "processors", "extensions", "otel_tracead_exporters"),
     ("sdk",),
     ("service",),
