@@ -19,7 +19,8 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 ONE_OF_TWO = {"onnxruntime": {"onnxruntime", "onnxruntime-gpu"}}
-TRAIN = ("otel_tracead.training", "otel_tracead.evaluation.figures")  # what may need the extra of that name
+# What may need the extra of that name.
+TRAIN = ("otel_tracead.training", "otel_tracead.evaluation.figures", "otel_tracead.evaluation.chart_style")
 
 
 def _names(requirements: list[str]) -> set[str]:

@@ -1,42 +1,18 @@
-"""The paper's Figures 5 to 9 as SVG: mean over the seeds, with the least and the most as whiskers or a band.
+"""The paper's Figures 5 to 9 as SVG: mean over the seeds, with the least and the most as whiskers or a band."""
 
-The same figures give the same bytes. Text stays text, and the colours are readable on a light and on a dark page.
-"""
-
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from otel_tracead.evaluation.chart_style import BLUE, NEUTRAL, svg
 from otel_tracead.evaluation.tables import Spread, Summary
 
-_NEUTRAL: Final = "#7d8695"
-_COLOURS: Final = ("#1f83d6", "#e08a00", "#12a06e", "#c95fa0", "#d9542b", "#49b3d6", "#8f7ee0", "#a08a3c")
+_COLOURS: Final = (BLUE, "#e08a00", "#12a06e", "#c95fa0", "#d9542b", "#49b3d6", "#8f7ee0", "#a08a3c")
 _MARKS: Final = ("o", "s", "^", "D", "v", "P", "X", "<")
-_STYLE: Final[dict[str, Any]] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 10.0,
-    "axes.edgecolor": _NEUTRAL,
-    "axes.labelcolor": _NEUTRAL,
-    "axes.titlecolor": _NEUTRAL,
-    "axes.titlesize": 10.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _NEUTRAL,
-    "grid.alpha": 0.25,
-    "text.color": _NEUTRAL,
-    "xtick.color": _NEUTRAL,
-    "ytick.color": _NEUTRAL,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-}
+_STYLE: Final[dict[str, Any]] = {"font.size": 10.0, "axes.grid": True}
 
 
 def looks(models: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -73,7 +49,7 @@ def by_rule(name: str, summaries: Sequence[Summary], look: dict[str, tuple[str, 
             means = [one.mean for one in spreads]
             whiskers = [[one.mean - one.low for one in spreads], [one.high - one.mean for one in spreads]]
             axes.bar(x, means, 0.92 * wide, color=look[model][0], label=model)
-            axes.errorbar(x, means, whiskers, fmt="none", ecolor=_NEUTRAL, elinewidth=1.2, capsize=2)
+            axes.errorbar(x, means, whiskers, fmt="none", ecolor=NEUTRAL, elinewidth=1.2, capsize=2)
             for at, one in zip(x, spreads, strict=True):
                 axes.annotate(
                     _figure(one.mean), (at, one.high), (0, 3), textcoords="offset points", ha="center", fontsize=8.0
@@ -83,7 +59,7 @@ def by_rule(name: str, summaries: Sequence[Summary], look: dict[str, tuple[str, 
         _share(axes, what)
         figure.legend(loc="outside upper center", ncols=3)
 
-    return _svg(name, (8.4, 3.9), draw)
+    return svg(name, (8.4, 3.9), draw, _STYLE)
 
 
 def by_place(name: str, summaries: Sequence[Summary], look: dict[str, tuple[str, str]], where: str) -> str:
@@ -130,7 +106,7 @@ def by_place(name: str, summaries: Sequence[Summary], look: dict[str, tuple[str,
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=3)
 
-    return _svg(name, (max(8.4, 3.4 * len(rules)), 3.9), draw)
+    return svg(name, (max(8.4, 3.4 * len(rules)), 3.9), draw, _STYLE)
 
 
 def _figure(share: float) -> str:
@@ -148,15 +124,3 @@ def _share(axes: Axes, what: str) -> None:
     axes.set_yticks([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylabel(what)
-
-
-def _svg(name: str, inches: tuple[float, float], draw: Callable[[Figure], None]) -> str:
-    out = io.StringIO()
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=inches)
-        figure.patch.set_alpha(0.0)
-        draw(figure)
-        for axes in figure.axes:
-            axes.patch.set_alpha(0.0)
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
