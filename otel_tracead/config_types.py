@@ -100,6 +100,9 @@ class ExtensionReference:
 Authenticator = Annotated[str, ExtensionReference("authenticator")]
 """The id of an extension that authenticates."""
 
+StorageId = Annotated[str | None, ExtensionReference("storage")]
+"""The id of an extension that keeps records on disk; None for none."""
+
 
 @dataclass(frozen=True, slots=True)
 class WithoutEffect:
@@ -330,6 +333,7 @@ __all__: Sequence[str] = (
     "PositiveSize",
     "Secret",
     "Size",
+    "StorageId",
     "Strings",
     "WithoutEffect",
 )

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from otel_tracead.component import Kind
-from otel_tracead.errors import Backpressure
+from otel_tracead.component import Kind, Settings
+from otel_tracead.errors import Backpressure, ConfigError
 
 
 class StorageUnavailable(Backpressure):
@@ -35,13 +35,15 @@ class Log(Protocol):
     async def append(self, record: bytes, note: int = 0) -> int:
         """Store *record*; once this returns, it survives the death of the process (with `fsync`, of the machine).
 
-        Calls are stored, numbered and woken up in the order in which they were made, across all logs of a store.
+        Calls are stored, numbered and woken up in the order in which they were made, across all logs of a store. A call
+        that is cancelled stores nothing, or forgets it again.
 
         Returns:
             its number.
 
         Raises:
             StorageUnavailable: it is not stored.
+            TooLarge: it never will be.
         """
 
     def remove(self, numbers: Iterable[int]) -> None:
@@ -93,3 +95,17 @@ class Storage(Protocol):
         Raises:
             StartError: it cannot be opened.
         """
+
+
+def find_storage(settings: Settings, id_: str, key: str) -> Storage:
+    """Give the extension that *id_* names under *key*.
+
+    Raises:
+        ConfigError: there is no such extension, or it stores nothing.
+    """
+    found = settings.extensions.get(id_)
+    if found is None:
+        raise ConfigError([f'{key}: failed to resolve storage "{id_}": storage not found'])
+    if not isinstance(found, Storage):
+        raise ConfigError([f'{key}: "{id_}" is not a storage extension'])
+    return found
