@@ -8,26 +8,19 @@ Sources: as `_json_reader`.
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from struct import Struct
 from typing import Any, Final
 
 import msgspec
 import orjson
 
 from otel_tracead.wire import _json_reader as reader
-from otel_tracead.wire._json_reader import Broken
+from otel_tracead.wire._records import NULL, SPAN_ID, START_AND_END, TRACE_ID, Unusual, attempt
 
 _LONG: Final = 512  # bytes of a field's text from which on it is not remembered: memory is bounded
 _LONG_ENVELOPE: Final = 4096
-_TRACE_ID, _SPAN_ID, _NANOSECONDS = 32, 16, 19  # digits
-_START_AND_END: Final = Struct("<cQcQ").pack
+_NANOSECONDS: Final = 19  # digits
 _IDS: Final = 28  # bytes of the fields of the trace id and the span id
 _ZERO: Final = "0" * _NANOSECONDS
-_NULL: Final = msgspec.Raw(b"null")
-
-
-class _Unusual(Exception):  # noqa: N818 (never leaves this module)
-    """Left to the plain reader, be it allowed or not."""
 
 
 class _Span(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
@@ -39,25 +32,25 @@ class _Span(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False
     start_time_unix_nano: str | int | float | None = None
     end_time_unix_nano: str | int | float | None = None
     attributes: list[msgspec.Raw] | None = None
-    trace_state: msgspec.Raw = _NULL
-    dropped_attributes_count: msgspec.Raw = _NULL
-    events: msgspec.Raw = _NULL
-    dropped_events_count: msgspec.Raw = _NULL
-    links: msgspec.Raw = _NULL
-    dropped_links_count: msgspec.Raw = _NULL
-    status: msgspec.Raw = _NULL
-    flags: msgspec.Raw = _NULL
+    trace_state: msgspec.Raw = NULL
+    dropped_attributes_count: msgspec.Raw = NULL
+    events: msgspec.Raw = NULL
+    dropped_events_count: msgspec.Raw = NULL
+    links: msgspec.Raw = NULL
+    dropped_links_count: msgspec.Raw = NULL
+    status: msgspec.Raw = NULL
+    flags: msgspec.Raw = NULL
 
 
 class _ScopeSpans(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
-    scope: msgspec.Raw = _NULL
-    schema_url: msgspec.Raw = _NULL
+    scope: msgspec.Raw = NULL
+    schema_url: msgspec.Raw = NULL
     spans: list[_Span] | None = None
 
 
 class _ResourceSpans(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
-    resource: msgspec.Raw = _NULL
-    schema_url: msgspec.Raw = _NULL
+    resource: msgspec.Raw = NULL
+    schema_url: msgspec.Raw = NULL
     scope_spans: list[_ScopeSpans] | None = None
 
 
@@ -73,12 +66,11 @@ Group = tuple[bytes, bytes, list[bytes]]
 
 def read(body: bytes) -> list[Group] | None:
     """Translate a request; None where the plain reader has to look."""
-    try:
-        if not body.isascii():
-            body.decode()  # what a record skips is not looked at for this
-        return list(_groups(_request(body)))
-    except (_Unusual, Broken, msgspec.MsgspecError, ValueError, RecursionError):
-        return None
+    return attempt(_whole, body)
+
+
+def _whole(body: bytes) -> list[Group]:
+    return list(_groups(_request(body)))
 
 
 def _groups(request: _Request) -> Iterator[Group]:
@@ -101,14 +93,14 @@ def _translate(spans: Sequence[_Span]) -> list[bytes]:
                 [_remembered_attribute(text) if len(text) < _LONG else _attribute(text) for text in texts]
             )
         if (
-            span.status is not _NULL
-            or span.flags is not _NULL
-            or span.events is not _NULL
-            or span.links is not _NULL
-            or span.trace_state is not _NULL
-            or span.dropped_attributes_count is not _NULL
-            or span.dropped_events_count is not _NULL
-            or span.dropped_links_count is not _NULL
+            span.status is not NULL
+            or span.flags is not NULL
+            or span.events is not NULL
+            or span.links is not NULL
+            or span.trace_state is not NULL
+            or span.dropped_attributes_count is not NULL
+            or span.dropped_events_count is not NULL
+            or span.dropped_links_count is not NULL
         ):
             encoded[index] = _with_rest(encoded[index], span)
     return encoded
@@ -118,11 +110,11 @@ def _ids(spans: Sequence[_Span]) -> Iterable[bytes]:
     trace_ids, span_ids = [span.trace_id for span in spans], [span.span_id for span in spans]
     parent_ids = [span.parent_span_id or "" for span in spans]
     if (
-        set(map(len, trace_ids)) != {_TRACE_ID}
-        or set(map(len, span_ids)) != {_SPAN_ID}
-        or not {0, _SPAN_ID}.issuperset(map(len, parent_ids))
+        set(map(len, trace_ids)) != {TRACE_ID}
+        or set(map(len, span_ids)) != {SPAN_ID}
+        or not {0, SPAN_ID}.issuperset(map(len, parent_ids))
     ):
-        raise _Unusual
+        raise Unusual
     columns = zip(trace_ids, span_ids, parent_ids, strict=True)
     return map(
         unhexlify,
@@ -155,7 +147,7 @@ def _times(spans: Sequence[_Span]) -> Iterable[bytes]:
         and set(map(len, starts)) == set(map(len, ends)) == {_NANOSECONDS}
     ):
         return [
-            _START_AND_END(b"\x39", start, b"\x41", end)
+            START_AND_END(b"\x39", start, b"\x41", end)
             for start, end in zip(map(int, starts), map(int, ends), strict=True)
         ]
     return [
@@ -175,8 +167,8 @@ def _with_rest(encoded: bytes, span: _Span) -> bytes:
         ("status", span.status),
         ("flags", span.flags),
     )
-    encoded += b"".join([_field(key, raw) for key, raw in rest if raw is not _NULL])
-    if span.trace_state is not _NULL:
+    encoded += b"".join([_field(key, raw) for key, raw in rest if raw is not NULL])
+    if span.trace_state is not NULL:
         return encoded[:_IDS] + _field("traceState", span.trace_state) + encoded[_IDS:]
     return encoded
 
