@@ -1,6 +1,6 @@
 """What receivers, processors, exporters and extensions are: the protocols and factories of floor 3."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -85,16 +85,26 @@ class Consumer(Protocol):
 
 @runtime_checkable
 class ServerAuthenticator(Protocol):
-    """An extension that receivers ask, by their `auth` section, whether a request may come in."""
+    """An extension that receivers ask, by their `auth` section, whether a request may come in.
 
-    def authenticate(self, headers: Mapping[str, Sequence[str]]) -> None:
+    Attributes:
+        challenge: what `WWW-Authenticate` says to who may not; empty for nothing.
+    """
+
+    challenge: str
+
+    def authenticate(self, headers: Mapping[str, Sequence[str]]) -> Awaitable[None] | None:
         """Look at the headers (of gRPC: the metadata) of a request, before its body is read.
 
         Args:
             headers: by name in lower case.
 
+        Returns:
+            None if the request may come in; what takes longer is awaited, and raises the same.
+
         Raises:
             Unauthenticated: it may not; the message goes to the sender and holds no secret.
+            Backpressure: that cannot be said just now.
         """
 
 
@@ -172,6 +182,7 @@ class Settings:
         logger: bound with `otelcol.component.id` and `otelcol.component.kind`.
         extensions: the service's extensions by id, for `auth` and `storage`.
         base: the folder that relative paths in the configuration start from (of the YAML file).
+        pipeline: of a processor: each pipeline has its own, under the same id.
         fail: report an error after the start that the service cannot live with.
         health: where the component says when it does not work, and when it works again.
     """
@@ -182,6 +193,7 @@ class Settings:
     logger: Any = field(default_factory=structlog.get_logger)
     extensions: Mapping[str, Component] = field(default_factory=dict)
     base: Path = field(default_factory=Path.cwd)
+    pipeline: str = ""
     fail: Callable[[BaseException], None] = lambda _error: None
     health: Health = field(default_factory=Health)
 

@@ -11,21 +11,24 @@ from aiohttp import web
 from otel_tracead.auth import server_authenticator
 from otel_tracead.component import Settings
 from otel_tracead.config_types import Endpoint
-from otel_tracead.errors import InvalidRequest, Unauthenticated
-from otel_tracead.receivers.compression import decompress, too_large
+from otel_tracead.errors import Backpressure, InvalidRequest, PipelineError, Unauthenticated
+from otel_tracead.receivers.compression import too_large
 from otel_tracead.receivers.cors import Cors
 from otel_tracead.receivers.http_config import HttpListenerConfig
 from otel_tracead.receivers.listening import bind, warn_if_open
+from otel_tracead.receivers.room import Visit
+from otel_tracead.status import answer, retry_after_header
 
 _READ_BUFFER: Final = 1 << 18
 _LONGEST_IDLE: Final = 3600.0
 _PAUSE: Final = 0.05
 _HANDSHAKE: Final = 1.0
+_LISTENS_ON: Final = 1.0
 LINGER: Final = 10.0
 """Seconds that idle connections to a listener which has a successor are kept: SDKs send every 5 s."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Refuse = Callable[[web.Request, Unauthenticated], web.StreamResponse]
+Refuse = Callable[[web.Request, PipelineError], web.StreamResponse]
 
 
 class HttpListener:
@@ -79,6 +82,7 @@ class HttpListener:
             auto_decompress=False,  # ours is bounded
             read_bufsize=_READ_BUFFER,
             shutdown_timeout=drain_timeout,
+            lingering_time=_LISTENS_ON,  # to a body that was not asked for: whoever sends it reads the answer
             keepalive_timeout=config.idle_timeout or _LONGEST_IDLE,
         )
         listening = (None if before is None else before.shared(config.endpoint)) or bind(config.endpoint)
@@ -142,9 +146,13 @@ class HttpListener:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if self._authenticator is not None:
             try:
-                self._authenticator.authenticate(self._proof(request))
-            except Unauthenticated as error:
+                waiting = self._authenticator.authenticate(self._proof(request))
+                if waiting is not None:
+                    await waiting
+            except PipelineError as error:
                 response = self._refuse(request, error)
+                if isinstance(error, Unauthenticated) and self._authenticator.challenge:
+                    response.headers["WWW-Authenticate"] = self._authenticator.challenge
                 response.force_close()  # nobody reads a body that was not asked for
                 return response
         return await self._handler(request)
@@ -160,28 +168,44 @@ class HttpListener:
         return headers
 
 
-async def read_body(request: web.Request, config: HttpListenerConfig) -> bytes:
-    """Read the body of *request*, out of its compression.
+async def read_body(request: web.Request, config: HttpListenerConfig, visit: Visit) -> bytes:
+    """Read the body of *request* as it came, within the size that *config* allows and the room that there is.
 
     Raises:
-        TooLarge: it has more bytes than *config* allows, before or after decompression.
-        InvalidRequest: it is not what its `Content-Encoding` says, broken as HTTP, or too slow.
+        TooLarge: it has more bytes than *config* allows.
+        InvalidRequest: it is broken as HTTP, or too slow.
+        Backpressure: there is no room for it.
     """
     limit = config.body_limit
     if request.content_length is not None and request.content_length > limit:
         raise too_large(limit)
+    body = bytearray()
     try:
-        async with asyncio.timeout(config.read_timeout or None):
-            body = await request.read()
+        async with asyncio.timeout(config.read_timeout or None) as patience:
+            visit.comes(patience)
+            while part := await request.content.readany():
+                visit.take(len(part))
+                body += part
+                if len(body) > limit:
+                    raise too_large(limit)
     except TimeoutError as error:
+        if visit.evicted:
+            raise Backpressure("the request did not come whole in time, and others wait for room") from error
         raise InvalidRequest(f"the body did not come within {config.read_timeout:g} s") from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise too_large(limit) from error
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionError) as error:
         raise InvalidRequest(f"the body could not be read: {error}") from error
-    return decompress(request.headers.get("Content-Encoding", ""), body, limit, config.compression_algorithms)
+    finally:
+        visit.comes(None)
+    return bytes(body)
 
 
 def text(status: int, message: str, **headers: str) -> web.Response:
     """Make a plain text answer."""
     return web.Response(status=status, text=message + "\n", headers=headers)
+
+
+def text_of(error: Exception) -> web.Response:
+    """Make a plain text answer of what went wrong."""
+    row, status = answer(error)
+    headers = {} if status.retry_after is None else {"Retry-After": retry_after_header(status.retry_after)}
+    return text(row.http, status.message, **headers)

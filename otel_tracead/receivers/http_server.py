@@ -1,16 +1,21 @@
 """What every receiver's HTTP server does alike: its life is that of its listener, and bodies go the one way in."""
 
 from collections.abc import Callable
-from typing import Self
+from contextlib import ExitStack
+from typing import Final, Self
 
 from aiohttp import web
 
 from otel_tracead.component import Consumer, Settings
-from otel_tracead.errors import InvalidRequest, Unauthenticated
+from otel_tracead.errors import InvalidRequest, PipelineError
+from otel_tracead.receivers.compression import decompress
 from otel_tracead.receivers.http import HttpListener, read_body, text
 from otel_tracead.receivers.http_config import HttpListenerConfig
 from otel_tracead.receivers.intake import Intake
+from otel_tracead.receivers.room import Room
 from otel_tracead.wire.batch import SpanBatch
+
+_ROOM: Final = 256 << 20
 
 
 class HttpServer:
@@ -23,15 +28,16 @@ class HttpServer:
 
     def __init__(self, config: HttpListenerConfig, settings: Settings, consumer: Consumer) -> None:
         self.intake = Intake(settings, consumer, "http")
-        self.listener = HttpListener(config, settings, self.handle, self.unauthenticated)
+        self.listener = HttpListener(config, settings, self.handle, self.turn_away)
         self._listens_by = config
+        self._room = Room(max(_ROOM, 2 * config.body_limit))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer *request*."""
         raise NotImplementedError
 
-    def unauthenticated(self, request: web.Request, error: Unauthenticated) -> web.StreamResponse:
-        """Answer a request whose sender may not send, before its body is read."""
+    def turn_away(self, request: web.Request, error: PipelineError) -> web.StreamResponse:
+        """Answer a request whose sender may not send, or not now, before its body is read."""
         raise NotImplementedError
 
     @property
@@ -61,11 +67,22 @@ class HttpServer:
 
         Raises:
             InvalidRequest: it cannot be read, or *decode* says that it is none.
-            PipelineError: the next consumer did not take its spans.
+            PipelineError: there is no room for it, or the next consumer did not take its spans.
         """
-        try:
-            body = await read_body(request, self._listens_by)
-        except InvalidRequest as error:
-            self.intake.refuse(error)
-            raise
-        await self.intake.take(body, decode)
+        config = self._listens_by
+        with ExitStack() as until_answered:
+            try:
+                visit = until_answered.enter_context(self._room.visit())
+                body = await read_body(request, config, visit)
+            except PipelineError as error:
+                self.intake.refuse(error)
+                raise
+            encoding = request.headers.get("Content-Encoding", "")
+            if not encoding and "" in config.compression_algorithms:
+                await self.intake.take(body, decode)
+                return
+
+            def unpack(packed: bytes) -> SpanBatch:
+                return decode(decompress(encoding, packed, config.body_limit, config.compression_algorithms))
+
+            await self.intake.take(body, unpack, unpacks=True)

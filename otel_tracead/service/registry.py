@@ -24,6 +24,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "tracead": "otel_tracead.processors.tracead:FACTORY",
     },
     Kind.EXTENSION: {
+        "basicauth": "otel_tracead.extensions.basicauth:FACTORY",
         "bearertokenauth": "otel_tracead.extensions.bearertokenauth:FACTORY",
         "health_check": "otel_tracead.extensions.health_check:FACTORY",
     },

@@ -1,47 +1,27 @@
 """The extension: knows the tokens, compares them in constant time, and says none of them to anybody."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from hmac import compare_digest
-from pathlib import Path
-from typing import Final
 
 from otel_tracead.component import Settings
 from otel_tracead.errors import Unauthenticated
 from otel_tracead.extensions.bearertokenauth.config import BearerTokenAuthConfig
+from otel_tracead.extensions.watched_file import WatchedFile
 from otel_tracead.log_limit import LogLimiter
 
-_LARGEST_FILE: Final = 1 << 20
-_LOOK_EVERY: Final = 1.0
-"""Seconds between two looks at the file, however many requests come."""
 
-Stamp = tuple[int, int, int]
-
-
-def read_tokens(path: Path) -> tuple[tuple[str, ...], Stamp]:
-    """Give the first word of every line of a file, and the stamp of what was read.
+def read_tokens(file: WatchedFile) -> tuple[str, ...]:
+    """Give the first word of every line of a file.
 
     Raises:
         OSError: it cannot be read.
         ValueError: there is no token in it, it is no UTF-8, or it is too large.
     """
-    try:
-        with path.open("rb") as file:
-            stamp = _stamp(os.fstat(file.fileno()))
-            content = file.read(_LARGEST_FILE + 1)
-    except OSError as error:
-        raise OSError(error.errno, f"filename: {path} cannot be read: {error.strerror}") from error
-    if len(content) > _LARGEST_FILE:
-        raise ValueError(f"filename: {path} is larger than {_LARGEST_FILE} bytes")
-    try:
-        lines = content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"filename: {path} is not UTF-8") from None  # the cause would quote the content
-    tokens = tuple(line.split()[0] for line in lines if line.strip())
+    tokens = tuple(line.split()[0] for line in file.read().splitlines() if line.strip())
     if not tokens:
-        raise ValueError(f"filename: {path} holds no token")
-    return tokens, stamp
+        raise ValueError(f"{file.key}: {file.path} holds no token")
+    return tokens
 
 
 class BearerTokenAuth:
@@ -51,6 +31,9 @@ class BearerTokenAuth:
         config: what the user wrote.
         settings: what the service gives.
         now: a clock in seconds, for the looks at the file.
+
+    Attributes:
+        challenge: see `ServerAuthenticator`.
     """
 
     def __init__(
@@ -58,12 +41,10 @@ class BearerTokenAuth:
     ) -> None:
         self._header = config.header.lower()
         self._scheme = config.scheme
-        self._file = config.file
+        self._file = None if config.file is None else WatchedFile(config.file, "filename", now)
+        self.challenge = self._scheme if self._header == "authorization" else ""
         self._logger = settings.logger
         self._logs = LogLimiter(settings.logger)
-        self._now = now
-        self._look_at = 0.0
-        self._stamp: Stamp | None = None
         self._values = self._with_scheme(
             tuple(secret.get_secret_value() for secret in config.tokens or (config.token,))
         )
@@ -76,9 +57,7 @@ class BearerTokenAuth:
             ValueError: there is no token in it.
         """
         if self._file is not None:
-            tokens, self._stamp = read_tokens(self._file)
-            self._values = self._with_scheme(tokens)
-            self._look_at = self._now() + _LOOK_EVERY
+            self._values = self._with_scheme(read_tokens(self._file))
 
     async def shutdown(self) -> None:
         """Nothing to do."""
@@ -105,25 +84,18 @@ class BearerTokenAuth:
 
     def _look(self) -> None:
         """Read the file again if it has changed; a file that cannot be read leaves the tokens as they are."""
-        if self._file is None or self._now() < self._look_at:
+        if self._file is None or not self._file.changed():
             return
-        self._look_at = self._now() + _LOOK_EVERY
         try:
-            if _stamp(self._file.stat()) == self._stamp:  # follows links: Kubernetes swaps them when a secret changes
-                return
-            tokens, self._stamp = read_tokens(self._file)
+            tokens = read_tokens(self._file)
         except (OSError, ValueError) as error:
             self._logs.warning("the token file cannot be read again; the tokens stay as they were", error=str(error))
             return
         self._values = self._with_scheme(tokens)
-        self._logger.info("tokens read again", filename=str(self._file), tokens=len(self._values))
+        self._logger.info("tokens read again", filename=str(self._file.path), tokens=len(self._values))
 
     def _with_scheme(self, tokens: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(f"{self._scheme} {token}" if self._scheme else token for token in tokens)
-
-
-def _stamp(status: os.stat_result) -> Stamp:
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _bytes(text: str) -> bytes:

@@ -1,9 +1,10 @@
 """One client's connection to the gRPC server: its requests are read, taken in and answered, all on the event loop."""
 
+import asyncio
 import random
 from typing import Any, Final
 
-from otel_tracead.errors import Backpressure, InvalidRequest, Unauthenticated
+from otel_tracead.errors import Backpressure, InvalidRequest, PipelineError
 from otel_tracead.http2 import ConnectionFailure, Reset, Status, unpack
 from otel_tracead.http2.frames import LARGEST_WINDOW
 from otel_tracead.http2.headers import Headers
@@ -33,7 +34,7 @@ class Unreadable(InvalidRequest):
 class _Call:
     """One request as far as it has come."""
 
-    __slots__ = ("dropped", "encoding", "held", "parts", "since", "size", "stream", "whole")
+    __slots__ = ("complete", "dropped", "encoding", "held", "parts", "proof", "since", "size", "stream", "whole")
 
     def __init__(self, stream: int, encoding: str, since: float) -> None:
         self.stream = stream
@@ -43,6 +44,8 @@ class _Call:
         self.parts: list[bytes] = []
         self.size = 0
         self.held = 0
+        self.proof: asyncio.Future[None] | None = None  # while it is not known whether its sender may send
+        self.complete = False
         self.whole = False
 
 
@@ -198,11 +201,25 @@ class GrpcConnection(Http2Protocol[_Call]):
         for name, value in headers:
             metadata.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
         try:
-            authenticator.authenticate(metadata)
-        except Unauthenticated as error:
+            waiting = authenticator.authenticate(metadata)
+        except PipelineError as error:
             self._refuse(call, error)
             return False
+        if waiting is not None:
+            call.proof = asyncio.ensure_future(waiting)
+            call.proof.add_done_callback(lambda proof: self._proven(call, proof))
         return True
+
+    def _proven(self, call: _Call, proof: asyncio.Future[None]) -> None:
+        """Hear whether the sender of *call* may send; its message may have come meanwhile."""
+        call.proof = None
+        error = Backpressure("try again") if proof.cancelled() else proof.exception()
+        if self._calls.get(call.stream) is not call:
+            return  # it has gone
+        if isinstance(error, Exception):
+            self._refuse(call, error)
+        elif call.complete:
+            self._complete(call)
 
     def _find_room(self, call: _Call) -> None:
         """Refuse requests that are slow where there is no room, and *call* if that does not help."""
@@ -211,7 +228,10 @@ class GrpcConnection(Http2Protocol[_Call]):
             self._refuse(call, Backpressure("too many requests come in at a time"))
 
     def _complete(self, call: _Call) -> None:
-        """Take in a message that has come whole."""
+        """Take in a message that has come whole, once it is known that its sender may send."""
+        if call.proof is not None:
+            call.complete = True
+            return
         parts, call.parts = call.parts, []
         call.whole = True
         unpacked = unpack(parts[0] if len(parts) == 1 else b"".join(parts))

@@ -7,8 +7,8 @@ from typing import Final
 from aiohttp import web
 
 from otel_tracead.component import Consumer, Settings
-from otel_tracead.errors import Unauthenticated
-from otel_tracead.receivers.http import text
+from otel_tracead.errors import PipelineError
+from otel_tracead.receivers.http import text_of
 from otel_tracead.receivers.http_server import HttpServer
 from otel_tracead.receivers.otlp.config import HttpServerConfig
 from otel_tracead.status import answer, retry_after_header
@@ -59,11 +59,11 @@ class OtlpHttpServer(HttpServer):
             return _refusal(error, encoding)
         return web.Response(body=encoding.success, content_type=encoding.content_type)
 
-    def unauthenticated(self, request: web.Request, error: Unauthenticated) -> web.StreamResponse:
-        """Answer with a Status where the sender says how to encode one (see `HttpServer.unauthenticated`)."""
+    def turn_away(self, request: web.Request, error: PipelineError) -> web.StreamResponse:
+        """Answer with a Status where the sender says how to encode one (see `HttpServer.turn_away`)."""
         self.intake.refuse(error)
         encoding = _ENCODINGS.get(request.content_type)
-        return text(401, str(error)) if encoding is None else _refusal(error, encoding)
+        return text_of(error) if encoding is None else _refusal(error, encoding)
 
 
 def _refusal(error: Exception, encoding: _Encoding) -> web.Response:

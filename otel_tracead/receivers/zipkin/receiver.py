@@ -8,12 +8,11 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from otel_tracead.component import Consumer, Settings
-from otel_tracead.errors import Unauthenticated
-from otel_tracead.receivers.http import text
+from otel_tracead.errors import PipelineError
+from otel_tracead.receivers.http import text_of
 from otel_tracead.receivers.http_server import HttpServer
 from otel_tracead.receivers.network import NetworkReceiver, Server
 from otel_tracead.receivers.zipkin.config import ZipkinReceiverConfig
-from otel_tracead.status import answer, retry_after_header
 from otel_tracead.wire import zipkin
 from otel_tracead.wire.otlp import Envelopes
 
@@ -60,12 +59,10 @@ class ZipkinServer(HttpServer):
         try:
             await self.receive(request, lambda body: decode(body, self._envelopes, parse_string_tags=parse))
         except Exception as error:  # noqa: BLE001 (whatever it is, the sender gets a status)
-            row, status = answer(error)
-            headers = {} if status.retry_after is None else {"Retry-After": retry_after_header(status.retry_after)}
-            return text(row.http, status.message, **headers)
+            return text_of(error)
         return web.Response(status=202)
 
-    def unauthenticated(self, request: web.Request, error: Unauthenticated) -> web.StreamResponse:  # noqa: ARG002
-        """Answer in plain text (see `HttpServer.unauthenticated`)."""
+    def turn_away(self, request: web.Request, error: PipelineError) -> web.StreamResponse:  # noqa: ARG002
+        """Answer in plain text (see `HttpServer.turn_away`)."""
         self.intake.refuse(error)
-        return text(401, str(error))
+        return text_of(error)
