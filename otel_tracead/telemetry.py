@@ -334,6 +334,28 @@ RELEASE_LATENCY = Metric(
 TRACE_SPANS = Metric(
     "otelcol_processor_tracead_trace_span_count", _H, "{span}", "Spans in a released trace.", ("processor",), _SPANS
 )
+JOURNAL_REQUESTS = Metric(
+    "otelcol_processor_tracead_journal_requests",
+    _G,
+    "{request}",
+    "Requests in the storage whose spans are not all handed on.",
+    ("processor",),
+)
+JOURNAL_SPANS = Metric(
+    "otelcol_processor_tracead_journal_spans",
+    _C,
+    "{span}",
+    "Spans found in the storage at the start: gathered as if they had just come, sent again with the verdict that they"
+    " had, or skipped since they were handed on.",
+    ("processor", "outcome"),
+)
+JOURNAL_FAILURES = Metric(
+    "otelcol_processor_tracead_journal_failures",
+    _C,
+    "{record}",
+    "Records that the storage did not take (they are tried again, or senders are told to come back) or could not give.",
+    ("processor", "operation"),
+)
 MODEL_INFO = Metric(
     "otelcol_processor_tracead_model_info",
     _G,
