@@ -190,6 +190,7 @@ class _Builder:
             logger=logger,
             extensions=self._extensions,
             base=self._config.base,
+            pipeline="" if pipeline is None else str(pipeline),
             fail=self._fail,
         )
         if not consumers and kind in {Kind.RECEIVER, Kind.PROCESSOR}:
