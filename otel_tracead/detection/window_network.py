@@ -106,6 +106,9 @@ class WindowNetwork:
             label: dictionary indices `[n, T]`.
             following: those of the events behind each position, `!0` behind the last `[n, T]`.
             scaled: min-max scaled response times `[n, T]`.
+
+        Raises:
+            ValueError: the network gave NaN.
         """
         n = len(label)
         if not n:  # ONNX Runtime ends the process at an empty batch; one window gives the shapes
@@ -117,4 +120,6 @@ class WindowNetwork:
             parts.append(self._session.run(self._outputs, self._feeds(label[rows], following[rows], scaled[rows])))
         columns = (np.concatenate(column)[:n] for column in zip(*parts, strict=True))
         found = dict(zip(self._outputs, columns, strict=True))
+        if any(np.isnan(column.sum()) for column in found.values()):
+            raise ValueError("the network gave no numbers (NaN)")
         return Outlook(*(found.get(name) for name in (*STRUCTURE, TIME)))

@@ -130,10 +130,10 @@ async def test_waits_are_spread(bench: Make, random: float, first: float) -> Non
 
 async def test_waits_at_least_as_long_as_the_backend_asks_for(bench: Make) -> None:
     one = await bench()
-    one.sender.failures += [RetryableError("busy", retry_after=60.0), RetryableError("busy", retry_after=0.1)]
+    one.sender.failures += [RetryableError("busy", retry_after=seconds) for seconds in (60.0, 0.1, 1e9)]
     await one.put("a")
     await until(lambda: one.settled)
-    assert one.waits == [60, 7.5]
+    assert one.waits == [60, 7.5, 300]
     await one.exporter.shutdown()
 
 
