@@ -1,11 +1,12 @@
 """The text of Zipkin JSON: cut out of a list span by span, tags added and removed, every other byte as its sender wrote it.
 
-Numbers keep their spelling, unknown fields and repeated keys their place. All texts here were parsed once, so they are
+Numbers keep their spelling, unknown fields their place. All texts here were parsed once, so they are
 valid JSON; a walk over them needs to tell strings, brackets and the rest apart, and no more.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import orjson
 
@@ -25,6 +26,7 @@ _ANY_VALUE = re.compile(_VALUE, re.DOTALL)
 _MEMBER = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+(" + _VALUE + rb")?+", re.DOTALL)
 _TO_BRACKET = re.compile(_PLAIN + rb"([{}\[\]])", re.DOTALL)
 _BETWEEN = re.compile(rb"[\s,]*+")
+_KEY = re.compile(_STRING + rb"\s*+:", re.DOTALL)
 _TAGS = "tags"
 _IDS = frozenset({"traceId", "id", "parentId"})
 _ESCAPE = b"\\u00"  # how any ASCII character may be written
@@ -48,10 +50,11 @@ def elements(body: bytes, parsed: Sequence[object]) -> list[bytes]:
     Args:
         body: the list.
         parsed: what it holds. Where printing this anew gives what came, but for spaces, nothing has to be cut out.
-            Spans that have `tags` more than once get them joined, which is how a Zipkin server reads them.
+            Spans that have `tags` more than once get them joined, which is how a Zipkin server reads them. Of any other key
+            that stands twice the last one counted, and no other goes on: a server looks at each of them.
 
     Raises:
-        Broken: an element cannot be printed; with its index.
+        Broken: an element cannot be printed, or has `tags` that are none; with its index.
     """
     printed = []
     for index, element in enumerate(parsed):
@@ -63,7 +66,19 @@ def elements(body: bytes, parsed: Sequence[object]) -> list[bytes]:
     canonical = b"[" + b",".join(printed) + b"]"
     if canonical in (body, _squeezed(body)):
         return printed
-    return [_joined(text, element) for text, element in zip(_cut(body, len(parsed)), parsed, strict=True)]
+    texts = []
+    for index, (text, element) in enumerate(zip(_cut(body, len(parsed)), parsed, strict=True)):
+        try:
+            texts.append(_as_read(text, element))
+        except Broken as broken:
+            broken.path.append(index)
+            raise
+    return texts
+
+
+def keys(text: bytes) -> int:
+    """Count the keys in a JSON text, at any depth, each as often as it stands there."""
+    return len(_KEY.findall(text))
 
 
 def _squeezed(body: bytes) -> bytes:
@@ -79,13 +94,31 @@ def _cut(body: bytes, count: int) -> Iterator[bytes]:
         yield body[start:position]
 
 
-def _joined(text: bytes, span: object) -> bytes:
-    if type(span) is not dict or not (_ESCAPE in text or text.count(b'"tags"') > 1):
+def _as_read(text: bytes, span: object) -> bytes:
+    """Give *text* without keys that were not read: those that stand again behind them."""
+    written = keys(text)
+    if written == _members_of(span):
         return text
+    if type(span) is dict:
+        text = _joined(text, span)
+    return text if keys(text) == _members_of(span) else compact(span)
+
+
+def _members_of(value: Any) -> int:
+    if type(value) is dict:
+        return len(value) + sum(map(_members_of, value.values()))
+    return sum(map(_members_of, value)) if type(value) is list else 0
+
+
+def _joined(text: bytes, span: dict[str, Any]) -> bytes:
     members = list(_members(text))
     found = [orjson.loads(text[start:end]) for key, start, end in members if key == _TAGS]
-    if len(found) < 2 or not all(tags is None or type(tags) is dict for tags in found):
+    if len(found) < 2:
         return text
+    if not all(tags is None or type(tags) is dict for tags in found):
+        broken = Broken("expected an object, wherever the key stands")
+        broken.path.append(_TAGS)
+        raise broken
     span[_TAGS] = {key: value for tags in found for key, value in (tags or {}).items()}
     parts = [orjson.dumps(key) + b":" + text[start:end] for key, start, end in members if key != _TAGS]
     return b"{" + b",".join((*parts, b'"tags":' + compact(span[_TAGS]))) + b"}"

@@ -127,3 +127,40 @@ def test_what_is_long_is_not_remembered():
     tags = {"long": "x" * 5000}
     assert _zipkin_records.read(orjson.dumps([{**USUAL, "tags": tags}]), parse_string_tags=False) is not None
     assert _zipkin_records._remembered.cache_info().currsize == 0
+
+
+TWICE = {
+    "an id that is none, and one that is": (b'"id":', b'"id":"no","id":'),
+    "with a space that hides it": (b'"id":', b'"id":"no","id" :'),
+    "a kind": (b'"kind":', b'"kind":"none","kind":'),
+    "a time": (b'"timestamp":1472470996199000', b'"timestamp":"no","timestamp":1472470996199000'),
+    "in an endpoint": (b'"port":3306', b'"port":"no","port":3306'),
+    "in an annotation": (b'"value":"ws"', b'"value":{},"value":"ws"'),
+    "in an annotation, beside what is like a key": (b'"value":"ws"', b'"value":{},"value":"ws","k\\\\":1'),
+    "a tag": (b'"error":"true"', b'"error":{},"error":"true"'),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_of_a_key_that_stands_twice_only_what_was_read_goes_on(name):
+    """A Zipkin server looks at both, and would refuse everything that goes on together with this."""
+    before, after = TWICE[name]
+    body = _BODY.replace(before, after, 1)
+    assert body != _BODY
+    assert _read(body) == _plain(body)
+    [*_, (_, spans)] = _read(body)
+    sent = orjson.loads(spans[0][1])
+    sent["annotations"][0].pop("k\\", None)
+    assert sent == USUAL
+
+
+@pytest.mark.parametrize("tags", [b'"tags":"1"', b'"tags":[]', b'"tags":5'])
+def test_tags_that_are_none_do_not_hide_others(tags):
+    body = _BODY.replace(b'"tags":', tags + b',"tags":', 1)
+    assert "[0].tags: expected an object" in _read(body)
+    assert _read(body) == _plain(body)
+
+
+def test_an_annotation_that_is_null_is_refused():
+    body = orjson.dumps([{**USUAL, "annotations": [None]}])
+    assert "annotations[0]: expected an object" in _read(body)
