@@ -47,7 +47,7 @@ KNOWS = {
     "otel_tracead.artifact": {"numpy", "orjson", "pydantic"},
     "otel_tracead.evaluation.injections": {"numpy"},
     "otel_tracead.evaluation.sequence_models": {"numpy"},
-    "otel_tracead.detection": {"numpy", "onnxruntime", "scipy"},
+    "otel_tracead.detection": {"google", "numpy", "onnxruntime", "scipy"},
 }
 _IO = {"asyncio", "http", "select", "selectors", "socket", "socketserver", "ssl", "threading", "urllib"}
 _CLOCKS = {"datetime", "time"}
