@@ -197,6 +197,39 @@ BATCH_SIZE_TRIGGER = Metric(
 BATCH_TIMEOUT_TRIGGER = Metric(
     "otelcol_processor_batch_timeout_trigger_send", _C, "{times}", "Batches sent for their age.", ("processor",)
 )
+STORAGE_COMMITS = Metric(
+    "otelcol_extension_tracead_storage_commits", _C, "{commit}", "Transactions written to disk.", ("extension", "store")
+)
+STORAGE_STORED = Metric(
+    "otelcol_extension_tracead_storage_stored", _C, "{record}", "Records written to disk.", ("extension", "store")
+)
+STORAGE_BYTES = Metric(
+    "otelcol_extension_tracead_storage_stored_bytes", _C, "By", "Bytes of those records.", ("extension", "store")
+)
+STORAGE_RECORDS = Metric(
+    "otelcol_extension_tracead_storage_records", _G, "{record}", "Records on disk now.", ("extension", "store")
+)
+STORAGE_SIZE = Metric(
+    "otelcol_extension_tracead_storage_size",
+    _G,
+    "By",
+    "Size of the files on disk, with the log of changes and the reserve.",
+    ("extension", "store"),
+)
+STORAGE_FAILURES = Metric(
+    "otelcol_extension_tracead_storage_failures",
+    _C,
+    "{failure}",
+    "Times that the disk was full, read-only or failing; senders were told to come back.",
+    ("extension", "store"),
+)
+STORAGE_DAMAGED = Metric(
+    "otelcol_extension_tracead_storage_damaged",
+    _C,
+    "{record}",
+    "Records that were not what had been written, and were put aside; at least one for each damaged file.",
+    ("extension", "store"),
+)
 PROCESS_UPTIME = Metric("otelcol_process_uptime", _G, "s", "Seconds since the start of the process.")
 PROCESS_RSS = Metric("otelcol_process_memory_rss", _G, "By", "Resident memory.")
 PROCESS_CPU = Metric("otelcol_process_cpu_seconds", _C, "s", "User and system time of the process.")

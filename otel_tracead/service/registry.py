@@ -26,6 +26,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
     Kind.EXTENSION: {
         "basicauth": "otel_tracead.extensions.basicauth:FACTORY",
         "bearertokenauth": "otel_tracead.extensions.bearertokenauth:FACTORY",
+        "file_storage": "otel_tracead.extensions.file_storage:FACTORY",
         "health_check": "otel_tracead.extensions.health_check:FACTORY",
     },
     Kind.EXPORTER: {},
