@@ -69,6 +69,7 @@ DANGEROUS_CALLS = {"__import__", "compile", "eval", "exec"}
 ALLOWED = {
     ("otel_tracead.detection.cuda", "ctypes"),  # calls the CUDA runtime, and asks the loader whether it is there
     ("otel_tracead.processors.memory_limiter.processor", "ctypes"),  # asks the C library to give memory back
+    ("otel_tracead.service.memory", "ctypes"),  # asks the C library to keep memory
     ("otel_tracead.service.registry", "importlib"),  # plug-ins, by entry points that were installed
     ("otel_tracead.cli", "importlib"),  # its own commands, by a table of names
     ("otel_tracead.training.side_by_side", "multiprocessing"),  # its own workers; nothing from outside comes that way

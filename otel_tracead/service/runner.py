@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
@@ -14,25 +13,14 @@ import structlog
 
 from otel_tracead.errors import ConfigError, TraceadError
 from otel_tracead.log_limit import LogLimiter
+from otel_tracead.service import memory
 from otel_tracead.service.config import ServiceConfig
 from otel_tracead.service.lifecycle import AddressPasses, Service
 from otel_tracead.service.logs import Relay
 from otel_tracead.telemetry import Telemetry
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_GC_THRESHOLDS: Final = (50_000, 20, 50)
 _OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-def _spare_the_collector() -> None:
-    """Take what lives as long as the process out of the garbage collector's rounds, and have it come round less often.
-
-    Spans that wait are thousands of objects without cycles; with the defaults a third of the stage's time went into
-    walking over them again and again (measured at 50,000 spans a second).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 class _Event(Enum):
@@ -107,7 +95,7 @@ class Runner:
         service = Service(config, telemetry=self._telemetry, logger=self._logger, fail=self._fail)
         if not await self._unless_stopped(service.start()):
             return None
-        _spare_the_collector()
+        memory.settle()
         self._say_ready(config)
         return service
 
