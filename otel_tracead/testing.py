@@ -121,7 +121,7 @@ class MemoryLog:
 
 
 class MemoryStore:
-    """A store whose disk is one list of what was done to its logs: a crash keeps a beginning of that list.
+    """A store whose disk is one list of what was done to its logs: a crash keeps a beginning of it.
 
     Attributes:
         records: what is stored, by log and number.
@@ -151,18 +151,18 @@ class MemoryStore:
         async with self._owned:
             yield
 
-    def crash(self, more: int = 0) -> None:
-        """Lose what a process loses that dies: all that was not known to be durable, but for the first *more* of it.
+    def crash(self, more: int = 0) -> "MemoryStore":
+        """Give what whoever starts next finds: all that was known to be durable, and the first *more* of the rest.
 
-        Whoever used the store must be gone, with its event loop.
+        What the dead do to this store afterwards changes nothing there.
         """
-        kept, self._done = self._done[: self._durable + more], []
-        self.records.clear()
-        for log, entry, record in kept:
-            self._note(log, entry, record)
-        self._durable = len(self._done)
-        self.gate, self._owned = asyncio.Event(), asyncio.Lock()
-        self.gate.set()
+        found = MemoryStore()
+        for log, entry, record in self._done[: self._durable + more]:
+            found._note(log, entry, record)  # noqa: SLF001 (its own class)
+        found._durable = len(found._done)  # noqa: SLF001 (likewise)
+        found._last = self._last  # noqa: SLF001 (likewise)
+        found.damaged |= self.damaged
+        return found
 
     async def do_append(self, log: str, record: bytes, note: int) -> int:
         """See `MemoryLog.append`."""
@@ -171,8 +171,12 @@ class MemoryStore:
         self._last += 1
         self._note(log, Entry(self._last, note, len(record)), bytes(record))
         number, position = self._last, len(self._done)
-        await asyncio.sleep(0)
-        await self.gate.wait()
+        try:
+            await asyncio.sleep(0)
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.do_remove(log, [number])
+            raise
         self._durable = max(self._durable, position)
         return number
 
@@ -202,6 +206,12 @@ class MemoryStorage:
     def store(self, kind: Kind, component: str, name: str = "") -> MemoryStore:
         """Give the store of a component."""
         return self.stores.setdefault((kind, component, name), MemoryStore())
+
+    def crash(self, more: int = 0) -> "MemoryStorage":
+        """Give what whoever starts next finds; see `MemoryStore.crash`."""
+        found = MemoryStorage()
+        found.stores = {whose: store.crash(more) for whose, store in self.stores.items()}
+        return found
 
     async def start(self) -> None:
         """Start."""

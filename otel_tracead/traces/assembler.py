@@ -265,6 +265,10 @@ class Assembler:
         self._settle_let_go()
         return released
 
+    def waiting(self, trace_id: bytes) -> int:
+        """Count the spans that came since a trace was released and wait for what is decided on it."""
+        return len(self._undecided.get(trace_id) or ())
+
     def follow(self, policy: ReleasePolicy) -> None:
         """Go by another policy from now on; traces that are open wait as long as it says, from their first span."""
         longer = policy.wait_duration - self._policy.wait_duration

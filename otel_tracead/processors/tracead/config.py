@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, FilePath, PositiveDuration, PositiveSize
+from otel_tracead.config_types import Duration, FilePath, PositiveDuration, PositiveSize, StorageId
 from otel_tracead.detection.annotate import Mode
 from otel_tracead.traces.release import ReleasePolicy
 
@@ -57,6 +57,8 @@ class TraceadConfig(ComponentConfig):
         unknown_labels: a trace with a larger share of labels that the model never saw is unscored.
         record: a folder that keeps labels and times of the traffic, for `train --input`.
         sampling: which normal traces go on.
+        storage: an extension that keeps what was accepted until it is handed on, so that it survives `kill -9`. A reload
+            cannot change it.
     """
 
     model: FilePath = DEFAULT_MODEL
@@ -73,6 +75,7 @@ class TraceadConfig(ComponentConfig):
     unknown_labels: Annotated[float, Field(ge=0, le=1)] = 0.2
     record: FilePath | None = None
     sampling: Annotated[SamplingConfig, _NullIsDefault] = SamplingConfig()
+    storage: StorageId = None
 
     @property
     def release_policy(self) -> ReleasePolicy:

@@ -11,6 +11,7 @@ from typing import Final
 
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.detection.marking import Marked
+from otel_tracead.processors.tracead.judged import Verdicts, verdicts
 from otel_tracead.traces.late import Decision
 from otel_tracead.wire.batch import Envelope, SpanBatch, group
 
@@ -28,6 +29,7 @@ class Parcel:
         holds: (delivery, number of holds) of all of them.
         decisions: (trace id, what it was found to be) of traces that are decided with this parcel.
         released_at: when its traces were released, and how many then.
+        verdicts: what is to be stored before any of the spans goes on, if anything is.
     """
 
     spans: int
@@ -35,6 +37,7 @@ class Parcel:
     holds: Sequence[tuple[Delivery, int]]
     decisions: list[tuple[bytes, Decision]] = field(default_factory=list)
     released_at: Mapping[float, int] = field(default_factory=dict)
+    verdicts: Verdicts | None = None
 
     def consignments(self) -> list[Consignment]:
         """Give the batches with their holds; a parcel without batches is settled."""
@@ -44,14 +47,19 @@ class Parcel:
         return whole.split(self.batches) if self.batches else []
 
 
-def pack(marked: Iterable[Marked]) -> list[Parcel]:
-    """Pack annotated traces, in their order; a trace is divided only if it is too large for one batch."""
-    return [_parcel(traces, _batches(traces, size)) for traces, size in _by_size(marked)]
+def pack(marked: Iterable[Marked], *, stored: bool = False) -> list[Parcel]:
+    """Pack annotated traces, in their order; a trace is divided only if it is too large for one batch.
+
+    Args:
+        marked: the traces.
+        stored: whether there is a journal that is to have their verdicts.
+    """
+    return [_parcel(traces, _batches(traces, size), stored=stored) for traces, size in _by_size(marked)]
 
 
-def left_out(marked: Sequence[Marked]) -> Parcel:
+def left_out(marked: Sequence[Marked], *, stored: bool = False) -> Parcel:
     """Make a parcel without spans of traces that do not go on."""
-    return _parcel(marked, [])
+    return _parcel(marked, [], stored=stored)
 
 
 def pack_loose(spans: Sequence[bytes], envelopes: Sequence[Envelope], holds: Sequence[tuple[Delivery, int]]) -> Parcel:
@@ -93,7 +101,7 @@ def _fits(spans: int, size: int, envelopes: Iterable[Envelope]) -> bool:
     return (spans <= MAX_SPANS and whole <= MAX_BYTES) or spans == 1
 
 
-def _parcel(traces: Sequence[Marked], batches: list[SpanBatch]) -> Parcel:
+def _parcel(traces: Sequence[Marked], batches: list[SpanBatch], *, stored: bool) -> Parcel:
     holds: dict[Delivery, int] = {}
     for marked in traces:
         for delivery, count in marked.trace.holds:
@@ -104,6 +112,7 @@ def _parcel(traces: Sequence[Marked], batches: list[SpanBatch]) -> Parcel:
         holds=tuple(holds.items()),
         decisions=[(marked.trace.trace_id, marked.decision) for marked in traces],
         released_at=Counter(marked.trace.released_at for marked in traces),
+        verdicts=verdicts(traces, going=bool(batches)) if stored else None,
     )
 
 

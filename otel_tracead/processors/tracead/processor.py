@@ -6,27 +6,32 @@ and the bound makes `admit` refuse.
 """
 
 import asyncio
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from otel_tracead import telemetry
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.delivery import Consignment, Delivery
-from otel_tracead.errors import Backpressure
+from otel_tracead.errors import Backpressure, ConfigError
 from otel_tracead.processors.tracead.config import TraceadConfig
 from otel_tracead.processors.tracead.forwarding import Forwarder
+from otel_tracead.processors.tracead.journal import Journal
+from otel_tracead.processors.tracead.judged import StoredRequest
 from otel_tracead.processors.tracead.judging import PATIENCE, Judging
 from otel_tracead.processors.tracead.model import Models
 from otel_tracead.processors.tracead.parcels import Parcel
 from otel_tracead.processors.tracead.recording import Recorder
 from otel_tracead.processors.tracead.scoring import SHOWN_AT_ONCE, Rules, Scored, Tally, pass_invalid, pass_late
 from otel_tracead.processors.tracead.supply import LOOK_SECONDS, ModelSupply
+from otel_tracead.storage import find_storage
 from otel_tracead.traces.assembler import Assembler, Late
+from otel_tracead.traces.release import ReleasePolicy
 from otel_tracead.traces.trace import Release, Trace
 from otel_tracead.wire.batch import SpanBatch
 
@@ -38,16 +43,18 @@ class Bounds:
     """What is not for users to set.
 
     Attributes:
-        pending_spans: released and not yet handed on; over it `admit` refuses.
+        pending_spans: released and not yet handed on; over it `admit` refuses, and what was stored is not read on.
         batch_spans: how many are scored together, unless one trace alone has more.
         patience: seconds after which a batch goes on without a verdict.
         look_seconds: between two looks at the model's folder.
+        replay_seconds: what the start waits for stored spans to be read; then it goes on, and they are read all the same.
     """
 
     pending_spans: int = 200_000
     batch_spans: int = 16_384
     patience: float = PATIENCE
     look_seconds: float = LOOK_SECONDS
+    replay_seconds: float = 10.0
 
 
 class TraceadProcessor:
@@ -61,7 +68,10 @@ class TraceadProcessor:
         bounds: other than the usual ones.
 
     Attributes:
-        undelivered: spans that the shutdown left behind.
+        undelivered: spans that the shutdown left behind, and that nobody keeps.
+
+    Raises:
+        ConfigError: the storage that *config* names is none.
     """
 
     def __init__(
@@ -80,13 +90,16 @@ class TraceadProcessor:
         self._rules = Rules.of(config)
         self._assembler = Assembler(config.release_policy)
         self._forwarder = Forwarder(consumer, settings, self._handed_on)
+        self._storage = None if config.storage is None else find_storage(settings, config.storage, "storage")
+        self._journal: Journal | None = None
+        self._gathers_stored = False  # spans of former days: only when all are there is any trace whole
         self._judging: Judging | None = None
         self._recorder: Recorder | None = None
         self._released: deque[Trace] = deque()
         self._released_spans = 0  # ever; with those of late and invalid spans
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
-        self._timer: asyncio.Task[None]
+        self._timer: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._accepting = False
         self._counters: dict[tuple[telemetry.Metric, tuple[str, ...]], telemetry.Counter] = {}
@@ -97,14 +110,29 @@ class TraceadProcessor:
 
         Raises:
             ArtifactError: there is no such model, or it is refused.
+            StartError: the storage cannot be opened or read.
         """
-        judging = Judging(await self._supply.first(), self._rules, self._settings, self._bounds.patience)
+        detector = await self._supply.first()
+        if self._storage is not None:
+            store = self._storage.store(self._settings.kind, self._settings.id, self._settings.pipeline)
+            self._journal = Journal(store, self._settings, self._config.decision_cache)
+            await self._journal.open()
+        judging = Judging(detector, self._rules, self._settings, self._bounds.patience)
         self._judging = judging
         self._supply.serve(judging)
         self._recorder = self._recording(self._config)
-        self._timer = self._task(self._release_when_due)
         work = (partial(self._judge_released, judging), self._forwarder.run, self._supply.watch)
         self._tasks = [self._task(one) for one in work]
+        if self._journal is None:
+            self._begin()
+        else:
+            self._gathers_stored = True
+            replay = self._task(partial(self._restore, self._journal))
+            self._tasks.append(replay)
+            await asyncio.wait([replay], timeout=self._bounds.replay_seconds)
+
+    def _begin(self) -> None:
+        self._timer = self._task(self._release_when_due)
         self._accepting = True
 
     @asynccontextmanager
@@ -113,8 +141,10 @@ class TraceadProcessor:
 
         Raises:
             ArtifactError: there is no such model, or it is refused.
+            ConfigError: the storage is another one.
         """
-        del settings  # nothing in it is another
+        if self._journal is not None or config.storage is not None:
+            self._same_storage(config, settings)
         follow = await self._supply.prepare(config)
         yield
         follow()
@@ -122,9 +152,12 @@ class TraceadProcessor:
             return
         before, self._config = self._config, config
         self._rules = self._judging.rules = Rules.of(config)
-        self._assembler.follow(config.release_policy)
-        self._timer.cancel()
-        self._timer = self._task(self._release_when_due)
+        self._assembler.follow(self._policy())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._task(self._release_when_due)
+        if self._journal is not None:
+            self._journal.follow(config.decision_cache)
         if config.record != before.record:
             old, self._recorder = self._recorder, self._recording(config)
             if old is not None:
@@ -135,23 +168,39 @@ class TraceadProcessor:
 
         Raises:
             Backpressure: the processor is not running, or too many spans wait for the next consumer.
+            StorageUnavailable: the disk did not work a moment ago.
         """
         if not self._accepting:
-            raise Backpressure(f"{self._settings.id} is not running")
+            what = "still reads what is stored" if self._gathers_stored else "is not running"
+            raise Backpressure(f"{self._settings.id} {what}")
         if self._pending() >= self._bounds.pending_spans:
             raise Backpressure(f"{self._settings.id}: too many spans wait for the next consumer ({spans} refused)")
+        if self._journal is not None:
+            self._journal.admit()
 
     async def consume(self, consignment: Consignment) -> None:
         """Take spans; those of decided traces and without valid ids go on at once.
 
         Raises:
             Backpressure: as `admit`.
+            StorageUnavailable: the spans could not be stored.
         """
         spans = len(consignment.batch)
         self.admit(spans)
+        if self._journal is None or consignment.kept:
+            self._incoming.add(spans)
+            self._add(consignment.batch, _one_delivery(consignment))
+            return
+        request = await self._journal.put(consignment.batch)
         self._incoming.add(spans)
-        delivery = _one_delivery(consignment)
-        added = self._assembler.add(consignment.batch, delivery, time.monotonic())
+        if self._accepting:  # else it is for whoever starts next
+            self._add(consignment.batch, request)
+        consignment.settle()
+
+    def _add(self, batch: SpanBatch, delivery: Delivery) -> None:
+        added = self._assembler.add(batch, delivery, time.monotonic())
+        if isinstance(delivery, StoredRequest):
+            delivery.note_cuts(added.released, batch, self._assembler.waiting)
         self._take(added.released)
         self._pass_late(added.late)
         if added.invalid.spans:
@@ -164,7 +213,8 @@ class TraceadProcessor:
         judging, self._judging = self._judging, None
         if judging is None:
             return
-        self._take(self._assembler.drain(time.monotonic()))
+        if not self._gathers_stored:
+            self._take(self._assembler.drain(time.monotonic()))
         judging.hurry(self._config.shutdown_timeout / 2)
         try:
             async with asyncio.timeout(self._config.shutdown_timeout):
@@ -172,16 +222,58 @@ class TraceadProcessor:
                     self._empty.clear()
                     await self._empty.wait()
         except TimeoutError:
-            self.undelivered = self._pending()
-            self._settings.logger.error(  # noqa: TRY400 (where it happened says nothing)
-                "spans could not be handed on before shutdown_timeout", spans=self.undelivered
-            )
-        for task in (self._timer, *self._tasks):
+            self._left_behind(self._pending())
+        tasks = [task for task in (self._timer, *self._tasks) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._timer, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         judging.close()
+        if self._journal is not None:
+            await self._journal.close()
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)
+
+    def _left_behind(self, spans: int) -> None:
+        logger = self._settings.logger
+        if self._journal is None:
+            self.undelivered = spans
+            logger.error("spans could not be handed on before shutdown_timeout", spans=spans)
+        else:
+            logger.warning("spans could not be handed on before shutdown_timeout and stay in the storage", spans=spans)
+
+    async def _restore(self, journal: Journal) -> None:
+        """Take in what was stored and not handed on, before anything else comes."""
+        self._assembler.decide(journal.decisions)
+        self._assembler.follow(self._policy())
+        counts: Counter[str] = Counter()
+        async for one in journal.restored():
+            for parcel in one.again:
+                self._pass(Scored([parcel], Counter()))
+                counts["sent_again"] += parcel.spans
+            counts["skipped"] += one.left
+            counts["gathered"] += len(one.spans)
+            if one.request is not None:
+                self._add(one.spans, one.request)
+            while self._pending() >= self._bounds.pending_spans:  # noqa: ASYNC110 (the next consumer is full: it takes long)
+                await asyncio.sleep(_TICK)
+        for outcome, spans in counts.items():
+            self._settings.telemetry.counter(telemetry.JOURNAL_SPANS, self._settings.id, outcome).add(spans)
+        if counts:
+            self._settings.logger.info("spans come back from the storage", **counts)
+        self._gathers_stored = False
+        self._assembler.follow(self._policy())
+        self._begin()
+
+    def _policy(self) -> ReleasePolicy:
+        """Say when traces are released: while stored spans are gathered none is, for want of room, before it is whole."""
+        policy = self._config.release_policy
+        return replace(policy, num_traces=sys.maxsize) if self._gathers_stored else policy
+
+    def _same_storage(self, config: TraceadConfig, settings: Settings) -> None:
+        if config.storage != self._config.storage:
+            raise ConfigError(["storage: a reload cannot change it, since what is stored would stay behind: restart"])
+        if config.storage is not None and find_storage(settings, config.storage, "storage") is not self._storage:
+            raise ConfigError([f"storage: a reload cannot change {config.storage}, whose records are in use: restart"])
 
     async def _release_when_due(self) -> None:
         shortest = min(self._config.wait_duration, self._config.wait_after_root or self._config.wait_duration)
@@ -196,7 +288,10 @@ class TraceadProcessor:
         while True:
             traces = self._next_batch()
             if traces:
-                self._ship(await judging.judge(traces))
+                scored = await judging.judge(traces)
+                if self._journal is not None:
+                    await self._journal.judged(scored.parcels)
+                self._ship(scored)
             else:
                 self._wake.clear()
                 await self._wake.wait()

@@ -56,10 +56,12 @@ class Rules:
     Attributes:
         mode: which spans are annotated.
         normal_percentage: share of normal traces that go on.
+        stored: whether there is a journal that is to have the verdicts.
     """
 
     mode: Mode = Mode.ANOMALOUS
     normal_percentage: float = 100
+    stored: bool = False
 
     def keep(self, trace_id: bytes, decision: Decision) -> bool:
         """Say whether sampling lets the spans of a trace go on: of normal ones the share, of others all."""
@@ -69,7 +71,11 @@ class Rules:
     @classmethod
     def of(cls, config: TraceadConfig) -> "Rules":
         """Take them out of *config*."""
-        return cls(mode=config.annotate, normal_percentage=config.sampling.normal_percentage)
+        return cls(
+            mode=config.annotate,
+            normal_percentage=config.sampling.normal_percentage,
+            stored=config.storage is not None,
+        )
 
 
 def score(detector: Detector, traces: Sequence[Trace], rules: Rules) -> Scored:
@@ -121,14 +127,14 @@ def is_kept(trace_id: bytes, percentage: float) -> bool:
 def _scored(marked: list[Marked], rules: Rules) -> Scored:
     tally = counted(marked)
     if rules.normal_percentage >= 100:
-        return Scored(pack(marked), tally)
+        return Scored(pack(marked, stored=rules.stored), tally)
     going: list[Marked] = []
     staying: list[Marked] = []
     for trace in marked:
         (going if rules.keep(trace.trace.trace_id, trace.decision) else staying).append(trace)
-    parcels = pack(going)
+    parcels = pack(going, stored=rules.stored)
     if staying:
-        parcels.append(left_out(staying))
+        parcels.append(left_out(staying, stored=rules.stored))
         tally[telemetry.TRACES_SAMPLED_OUT, ()] = len(staying)
         tally[telemetry.SPANS_SAMPLED_OUT, ()] = sum(len(trace.spans) for trace in staying)
     return Scored(parcels, tally)

@@ -29,6 +29,7 @@ OF_THE_CONTRACT = {
     "unknown_labels": 0.2,
     "record": None,
     "sampling": {"normal_percentage": 100},
+    "storage": None,
 }
 
 
