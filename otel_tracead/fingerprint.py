@@ -13,7 +13,7 @@ Fingerprint = tuple[object, ...]
 def fingerprint(config: BaseModel) -> Fingerprint:
     """Give what tells *config* from another one; certificates and keys that were renewed make another one of it."""
     files = {path for part in _parts(config) if _is_tls(part) for path in _parts(part) if isinstance(path, Path)}
-    return (config, *((path, _stamp(path)) for path in sorted(files)))
+    return (config, *((path, stamp(path)) for path in sorted(files)))
 
 
 def names(config: BaseModel) -> frozenset[str]:
@@ -39,7 +39,8 @@ def _is_tls(part: Any) -> bool:
     return isinstance(part, BaseModel) and "cert_file" in type(part).model_fields
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Give what differs once a file was written or replaced (links are followed); the same for every file that is not there."""
     try:
         found = path.stat()
     except OSError:

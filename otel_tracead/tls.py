@@ -3,6 +3,7 @@
 Keys, names and defaults are those of the Collector's configtls; docs/configuration.md lists what of it is not here.
 """
 
+import errno
 import logging
 import os
 import ssl
@@ -15,6 +16,7 @@ from pydantic import model_validator
 
 from otel_tracead.component import ComponentConfig
 from otel_tracead.config_types import Duration, FilePath, NotHere, Secret
+from otel_tracead.fingerprint import stamp
 
 Version = Literal["1.2", "1.3"]
 
@@ -35,7 +37,8 @@ class _Tls(ComponentConfig):
         include_system_ca_certs_pool: trust the system's authorities as well.
         min_version: the oldest protocol spoken.
         max_version: the newest; absent for whatever there is.
-        reload_interval: our certificate and key are read again when a connection comes so long after the last time.
+        reload_interval: files are looked at again when a connection is made so long after the last time, and read again if one
+            of them has changed; connections that there are keep what they were made with.
     """
 
     cert_file: FilePath | None = None
@@ -93,13 +96,19 @@ class _Tls(ComponentConfig):
         """Read the authorities to trust, PEM; None for the system's.
 
         Raises:
-            OSError: a file cannot be read.
+            OSError: a file cannot be read, or there is nothing in it: that must not mean the system's.
         """
         if self.ca_file is None and not self.ca_pem:
             return None
         given = _read(self.ca_file, self.ca_pem)
+        if not given.strip():
+            raise OSError(errno.EINVAL, "there is no certificate in it", str(self.ca_file or "ca_pem"))
         system = ssl.get_default_verify_paths().cafile
         return given + b"\n" + Path(system).read_bytes() if self.include_system_ca_certs_pool and system else given
+
+    def files(self) -> tuple[Path, ...]:
+        """Give the files that are read."""
+        return tuple(file for file in (self.cert_file, self.key_file, self.ca_file) if file is not None)
 
     def _prepare(self, context: ssl.SSLContext, protocols: Sequence[str]) -> None:
         context.minimum_version = _VERSIONS[self.min_version]
@@ -114,13 +123,13 @@ class _Tls(ComponentConfig):
         if not self.has_certificate:
             return
         if self.cert_file is not None and self.key_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
+            context.load_cert_chain(self.cert_file, self.key_file, _no_password)
             return
         key, certificate = self.key_pair() or (b"", b"")
         in_memory = os.memfd_create("tls", os.MFD_CLOEXEC)
         try:
             os.write(in_memory, certificate + b"\n" + key)
-            context.load_cert_chain(f"/proc/self/fd/{in_memory}")
+            context.load_cert_chain(f"/proc/self/fd/{in_memory}", password=_no_password)
         finally:
             os.close(in_memory)
 
@@ -130,7 +139,7 @@ class ServerTls(_Tls):
 
     Attributes:
         client_ca_file: clients must show a certificate of these authorities (mTLS).
-        client_ca_file_reload: read it again with every connection.
+        client_ca_file_reload: look at the files again with every connection.
     """
 
     null_is_off: ClassVar[bool] = True
@@ -150,22 +159,14 @@ class ServerTls(_Tls):
         Raises:
             OSError: a file cannot be read or is no certificate (ssl.SSLError is an OSError).
         """
-        context = self._fresh(protocols)
         if not self.reload_interval and not self.client_ca_file_reload:
-            return context
-        current = [context]
+            return self._fresh(protocols)
+        interval = 0.0 if self.client_ca_file_reload else self.reload_interval
+        return _RenewedContext(ssl.PROTOCOL_TLS_SERVER, lambda: self._fresh(protocols), self.files(), interval)
 
-        def renew() -> None:
-            current[0] = self._fresh(protocols)
-
-        reload = _reloader(renew, 0.0 if self.client_ca_file_reload else self.reload_interval)
-
-        def at_each_handshake(handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-            reload()
-            handshake.context = current[0]
-
-        context.sni_callback = at_each_handshake
-        return context
+    def files(self) -> tuple[Path, ...]:
+        """Give the files that are read."""
+        return super().files() if self.client_ca_file is None else (*super().files(), self.client_ca_file)
 
     def _fresh(self, protocols: Sequence[str]) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -195,6 +196,13 @@ class ClientTls(_Tls):
         Raises:
             OSError: a file cannot be read or is no certificate.
         """
+        if not self.reload_interval:
+            return self._fresh(protocols)
+        return _RenewedContext(
+            ssl.PROTOCOL_TLS_CLIENT, lambda: self._fresh(protocols), self.files(), self.reload_interval
+        )
+
+    def _fresh(self, protocols: Sequence[str]) -> ssl.SSLContext:
         authorities = self.authorities()
         context = ssl.create_default_context(
             ssl.Purpose.SERVER_AUTH, cadata=None if authorities is None else authorities.decode("ascii", "ignore")
@@ -205,27 +213,64 @@ class ClientTls(_Tls):
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def reloader(self, context: ssl.SSLContext) -> Callable[[], None]:
-        """Give what loads the certificate into *context* again if it is time; one that cannot be read stays as it was."""
-        return _reloader(lambda: self._load(context), self.reload_interval)
+
+class _RenewedContext(ssl.SSLContext):
+    """Makes each connection by the files as they are on disk; what cannot be read leaves those before in force.
+
+    A context made anew, and not a certificate loaded into the old one: that would lose its key where the new pair does not
+    match, and sessions that clients resume would outlive the authorities that let them in.
+
+    Args:
+        protocol: which side it is for.
+        make: reads the files.
+        files: those that it reads.
+        interval: seconds between two looks at them.
+    """
+
+    def __new__(cls, protocol: int, *_: object) -> Self:
+        """Make it as its base is made, of its protocol alone."""
+        return super().__new__(cls, protocol)
+
+    def __init__(
+        self, protocol: int, make: Callable[[], ssl.SSLContext], files: Sequence[Path], interval: float
+    ) -> None:
+        del protocol  # see above
+        self._make = make
+        self._files = files
+        self._interval = interval
+        self._stamps = self._look()
+        self._current = make()
+        self._due = time.monotonic() + interval
+
+    def wrap_bio(self, *args: Any, **named: Any) -> ssl.SSLObject:
+        """Begin a connection (see `ssl.SSLContext.wrap_bio`); all that asyncio asks of a context."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + self._interval
+            self._renew()
+        return self._current.wrap_bio(*args, **named)
+
+    def _renew(self) -> None:
+        stamps = self._look()
+        if stamps == self._stamps:
+            return
+        try:
+            self._current = self._make()
+        except OSError as error:
+            logging.getLogger(__name__).warning("certificates cannot be read again and stay as they were: %s", error)
+        else:
+            self._stamps = stamps
+
+    def _look(self) -> list[tuple[int, int, int]]:
+        return [stamp(file) for file in self._files]
+
+
+def _no_password() -> str:
+    """Keep OpenSSL from asking for it on the terminal."""
+    raise OSError(
+        errno.EINVAL, "the private key is encrypted, and there is no password for it here: store it decrypted"
+    )
 
 
 def _read(file: Path | None, text: Secret) -> bytes:
     return text.get_secret_value().encode() if file is None else file.read_bytes()
-
-
-def _reloader(load: Callable[[], None], interval: float) -> Callable[[], None]:
-    due = time.monotonic() + interval
-
-    def reload() -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now < due:
-            return
-        due = now + interval
-        try:
-            load()
-        except OSError as error:
-            logging.getLogger(__name__).warning("a certificate cannot be read again and stays as it was: %s", error)
-
-    return reload

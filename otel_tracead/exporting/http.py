@@ -85,7 +85,6 @@ class HttpClient:
             settings.logger.warning("credentials go to the backend as plain text: its URL is not https")
         self._retryable = retryable
         self._explain = explain
-        self._reload_certificate: Callable[[], None] = lambda: None
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -96,8 +95,6 @@ class HttpClient:
         """
         config = self._config
         context = config.tls.context()
-        if config.tls.reload_interval:
-            self._reload_certificate = config.tls.reloader(context)
         once = config.disable_keep_alives
         connector = aiohttp.TCPConnector(
             limit=0,
@@ -133,7 +130,6 @@ class HttpClient:
             large = len(body) >= _LARGE_BODY
             compress, level = self._compress, self._level
             body = await asyncio.to_thread(compress, body, level) if large else compress(body, level)
-        self._reload_certificate()
         credentials = {} if self._authenticator is None else self._authenticator.credentials()
         try:
             async with self._session.post(

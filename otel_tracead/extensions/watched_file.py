@@ -1,16 +1,15 @@
 """A file with secrets in it that others renew: read within bounds, and again when it has changed."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from otel_tracead.fingerprint import stamp
+
 _LARGEST: Final = 1 << 20
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at the file, however many requests come."""
-
-Stamp = tuple[int, int, int]
 
 
 class WatchedFile:
@@ -31,7 +30,7 @@ class WatchedFile:
         self.key = key
         self._now = now
         self._look_at = 0.0
-        self._stamp: Stamp | None = None
+        self._stamp: tuple[int, int, int] | None = None
 
     def read(self) -> str:
         """Give the content.
@@ -42,8 +41,8 @@ class WatchedFile:
         """
         self._look_at = self._now() + _LOOK_EVERY
         try:
+            found = stamp(self.path)  # before: what is written meanwhile is read again
             with self.path.open("rb") as file:
-                stamp = _stamp(os.fstat(file.fileno()))
                 content = file.read(_LARGEST + 1)
         except OSError as error:
             raise OSError(error.errno, f"{self.key}: {self.path} cannot be read: {error.strerror}") from error
@@ -53,7 +52,7 @@ class WatchedFile:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise ValueError(f"{self.key}: {self.path} is not UTF-8") from None  # the cause would quote the content
-        self._stamp = stamp
+        self._stamp = found
         return text
 
     def changed(self) -> bool:
@@ -65,11 +64,4 @@ class WatchedFile:
         if now < self._look_at:
             return False
         self._look_at = now + _LOOK_EVERY
-        try:
-            return _stamp(self.path.stat()) != self._stamp  # follows links: Kubernetes swaps them when a secret changes
-        except OSError:
-            return True
-
-
-def _stamp(status: os.stat_result) -> Stamp:
-    return status.st_ino, status.st_mtime_ns, status.st_size
+        return stamp(self.path) != self._stamp

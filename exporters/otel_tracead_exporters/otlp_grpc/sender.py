@@ -52,7 +52,6 @@ class OtlpGrpcSender:
             raise ConfigError([f"endpoint: {error}"]) from error
         self._compress = _COMPRESS.get(config.compression)
         self._headers = header_block(_headers(config, self._target))
-        self._reload_certificate: Callable[[], None] = lambda: None
         self._channel: Channel | None = None
 
     async def start(self) -> None:
@@ -63,8 +62,6 @@ class OtlpGrpcSender:
         """
         config = self._config
         context = None if config.insecure else config.tls.context("h2")
-        if context is not None and config.tls.reload_interval:
-            self._reload_certificate = config.tls.reloader(context)
         name = config.tls.server_name_override or _host_of(config.authority or self._target.authority)
         self._channel = Channel(self._target, context, name, config.keepalive, config.balancer_name)
 
@@ -76,7 +73,6 @@ class OtlpGrpcSender:
         """
         if self._channel is None:
             raise RetryableError("not started")
-        self._reload_certificate()  # for the next connection
         body = encode_request(batch)
         if len(body) > _MOST_BYTES and len(batch) > 1:
             raise TooLarge(f"{len(body)} bytes are more than gRPC servers take")
