@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from otel_tracead.detection.verdicts import AnomalyType, ModelInfo, SpanVerdict, TraceVerdict
@@ -63,10 +62,9 @@ def annotate(
     return Annotated(spans, spoofed)
 
 
-def may_hold_own_keys(traces: Sequence[Trace]) -> bool:
-    """Say whether anything in the spans of *traces* looks like a key of ours: one search for all is cheaper than one each."""
-    spans = b"".join(chain.from_iterable(trace.spans for trace in traces))
-    return spans.rfind(OWN_PREFIX) >= 0  # backwards Python searches twice as fast as `in` does
+def may_hold_own_keys(trace: Trace) -> bool:
+    """Say whether anything in the spans of *trace* looks like a key of ours: one search for all is cheaper than one each."""
+    return trace.joined().rfind(OWN_PREFIX) >= 0  # backwards Python searches twice as fast as `in` does
 
 
 def annotate_late(spans: Sequence[bytes], decisions: Sequence[Decision]) -> Annotated:

@@ -22,7 +22,6 @@ INVALID_ID = "invalid_id"
 """The reason of spans that belong to no trace."""
 
 _MAX_FAILED_ATTEMPTS = 32
-_SEARCHED_TOGETHER = 64  # traces that are searched for spoofed keys at once; their bytes are copied for that
 
 
 @dataclass(slots=True, eq=False)
@@ -108,16 +107,13 @@ def _annotated_all(
     traces: Sequence[Trace], verdicts: Sequence[TraceVerdict], mode: Mode, model: ModelInfo, failures: Failures
 ) -> list[Marked]:
     marked: list[Marked] = []
-    for first in range(0, len(traces), _SEARCHED_TOGETHER):
-        part = slice(first, first + _SEARCHED_TOGETHER)
-        may_be_spoofed = may_hold_own_keys(traces[part])
-        for trace, verdict in zip(traces[part], verdicts[part], strict=True):
-            try:
-                spans, spoofed = annotate(trace, verdict, mode, model, may_be_spoofed=may_be_spoofed)
-                marked.append(Marked(trace, verdict, spans, spoofed))
-            except Exception as error:  # noqa: BLE001 (fail open: any; a try costs nothing)
-                failures.note(error)
-                marked.append(_annotated_unscored(trace, model, failures))
+    for trace, verdict in zip(traces, verdicts, strict=True):
+        try:
+            spans, spoofed = annotate(trace, verdict, mode, model, may_be_spoofed=may_hold_own_keys(trace))
+            marked.append(Marked(trace, verdict, spans, spoofed))
+        except Exception as error:  # noqa: BLE001 (fail open: any; a try costs nothing)
+            failures.note(error)
+            marked.append(_annotated_unscored(trace, model, failures))
     return marked
 
 

@@ -127,7 +127,11 @@ class Encoder:
             self._reset()
         counts = np.array([len(trace.spans) for trace in traces], np.int64)
         first = np.concatenate(([0], np.cumsum(counts)))
-        heads = self._reader.read([trace.spans for trace in traces], [trace.envelopes for trace in traces])
+        heads = self._reader.read(
+            [trace.spans for trace in traces],
+            [trace.envelopes for trace in traces],
+            [trace.joined() for trace in traces],
+        )
         if len(self._columns) < len(self._names):
             self._columns = np.array(self._names, np.int64).reshape(-1, 4)
         label, service, instance, place = self._columns[heads.code].T

@@ -36,3 +36,14 @@ class Trace:
     release: Release = Release.WAIT
     holds: Sequence[tuple[Delivery, int]] = field(default=())
     released_at: float = 0.0
+    _joined: bytes | None = field(default=None, init=False, repr=False)
+
+    def joined(self) -> bytes:
+        """Give the bytes of all spans, one behind the other.
+
+        The first call joins them: whoever reads them and whoever searches them touch each span once together. No span is
+        added to a trace from then on.
+        """
+        if self._joined is None:
+            self._joined = b"".join(self.spans)
+        return self._joined

@@ -77,17 +77,23 @@ class HeadReader:
         self._namings = np.zeros(0, np.uint64)
         self._naming_codes = np.zeros(0, np.int64)
 
-    def read(self, spans: Iterable[Sequence[bytes]], groups: Sequence[Sequence[Hashable]]) -> Heads:
+    def read(
+        self,
+        spans: Sequence[Sequence[bytes]],
+        groups: Sequence[Sequence[Hashable]],
+        joined: Iterable[bytes] | None = None,
+    ) -> Heads:
         """Read the spans of several lists.
 
         Args:
             spans: encoded, in lists (one a trace, for what stands near in memory is read faster); together `n`.
             groups: what, beside its own fields, the name of each span depends on (its envelope); lists as *spans*.
+            joined: the bytes of each list, where somebody has them.
 
         Raises:
             ValueError: there are fewer groups than spans.
         """
-        data = SpanBytes(spans)
+        data = SpanBytes(spans, joined)
         columns = read_columns(data, self._wanted)
         addresses = np.fromiter(map(id, chain.from_iterable(groups)), np.uint64, len(data))
         code = self._known_codes(mixed(columns.naming, addresses), columns.read, data, groups)
