@@ -9,7 +9,6 @@ import re
 from binascii import unhexlify
 from collections.abc import Sequence
 from functools import lru_cache
-from struct import Struct
 from typing import Any, Final
 
 import msgspec
@@ -18,14 +17,12 @@ import orjson
 
 from otel_tracead.wire import _zipkin_reader as reader
 from otel_tracead.wire import _zipkin_text
-from otel_tracead.wire._json_reader import Broken
+from otel_tracead.wire._records import NULL, SPAN_ID, START_AND_END, TRACE_ID, Unusual, attempt
 from otel_tracead.wire.batch import TranslatedSpan
 
 _LONG: Final = 1024  # bytes of what repeats from which on it is not remembered: memory is bounded
-_TRACE_ID, _SPAN_ID = 32, 16  # digits
-_NO_TRACE, _NO_SPAN = "0" * _TRACE_ID, "0" * _SPAN_ID
+_NO_TRACE, _NO_SPAN = "0" * TRACE_ID, "0" * SPAN_ID
 _LATEST: Final = reader.END_OF_TIME // 2  # two of them fit into 64 bits of nanoseconds
-_START_AND_END: Final = Struct("<cQcQ").pack
 _ESCAPE: Final = b"\\u00"  # may write a key
 _SPACED: Final = b'": '
 _BEGINNING: Final = 128  # bytes: the first key of a list is among them
@@ -35,13 +32,8 @@ _SPACED_KEY: Final = re.compile(rb'"\s+:')
 _COLON, _QUOTE, _SPACE = b':" '
 _QUOTED: Final = b'\\":'  # inside of strings
 _LEAST_MEMBERS: Final = 2  # traceId, id
-_NULL: Final = msgspec.Raw(_NOTHING)
 
 Groups = dict[reader.EnvelopeFields, list[bytes]]
-
-
-class _Unusual(Exception):  # noqa: N818 (never leaves this module)
-    """Left to the plain reader, be it allowed or not."""
 
 
 class _Record(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
@@ -52,10 +44,10 @@ class _Record(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=Fal
     kind: str | None = None
     timestamp: int | float | None = None
     duration: int | float | None = None
-    local_endpoint: msgspec.Raw = _NULL
-    remote_endpoint: msgspec.Raw = _NULL
-    tags: msgspec.Raw = _NULL
-    annotations: msgspec.Raw = _NULL
+    local_endpoint: msgspec.Raw = NULL
+    remote_endpoint: msgspec.Raw = NULL
+    tags: msgspec.Raw = NULL
+    annotations: msgspec.Raw = NULL
     shared: bool | None = None
     debug: bool | None = None
 
@@ -76,13 +68,11 @@ def read(body: bytes, *, parse_string_tags: bool) -> Groups | None:
     """
     if b"\\" in body and _ESCAPE in body:
         return None
-    try:
-        if not body.isascii():
-            body.decode()  # what a record skips is not looked at for this
-        records = _records(body)
-        return _translate(records, _origins(body), parse_string_tags, _members(body))
-    except (_Unusual, Broken, msgspec.MsgspecError, ValueError, RecursionError):
-        return None
+
+    def whole(body: bytes) -> Groups:
+        return _translate(_records(body), _origins(body), parse_string_tags, _members(body))
+
+    return attempt(whole, body)
 
 
 def _origins(body: bytes) -> Sequence[bytes]:
@@ -98,7 +88,7 @@ def _members(body: bytes) -> int:
     characters = np.frombuffer(body, np.uint8)
     before = characters[np.flatnonzero(characters == _COLON) - 1]
     if before.min(initial=_SPACE + 1) <= _SPACE and _SPACED_KEY.search(body):
-        raise _Unusual
+        raise Unusual
     return int(np.count_nonzero(before == _QUOTE))
 
 
@@ -109,29 +99,29 @@ def _translate(records: Sequence[_Record], origins: Sequence[bytes], parse_strin
     for record, origin in zip(records, origins, strict=True):
         name = record.name
         local, tags = bytes(record.local_endpoint), bytes(record.tags)
-        remote = _NOTHING if record.remote_endpoint is _NULL else bytes(record.remote_endpoint)
+        remote = _NOTHING if record.remote_endpoint is NULL else bytes(record.remote_endpoint)
         repeating = (name, record.kind, local, remote, tags, record.shared, record.debug, parse_string_tags)
         short = len(local) + len(remote) + len(tags) < _LONG and (name is None or len(name) < _LONG)
         fields, before, after, inside = _remembered(*repeating) if short else _repeating(*repeating)
         trace_id, span_id, parent_id = record.trace_id, record.id, record.parent_id
-        if len(trace_id) != _TRACE_ID:
-            trace_id = trace_id.zfill(_TRACE_ID) if trace_id else ""
+        if len(trace_id) != TRACE_ID:
+            trace_id = trace_id.zfill(TRACE_ID) if trace_id else ""
         if parent_id is None or parent_id in (span_id, _NO_SPAN):
             parent_id, digits = _NO_SPAN, f"0a10{trace_id}1208{span_id}"
         else:
             digits = f"0a10{trace_id}1208{span_id}2208{parent_id}"
-        lengths = len(trace_id) == _TRACE_ID and len(span_id) == len(parent_id) == _SPAN_ID
+        lengths = len(trace_id) == TRACE_ID and len(span_id) == len(parent_id) == SPAN_ID
         if not lengths or trace_id == _NO_TRACE or span_id == _NO_SPAN or digits != digits.lower():
-            raise _Unusual
+            raise Unusual
         timestamp, duration = record.timestamp, record.duration
         members += inside + (record.parent_id is not None) + (timestamp is not None) + (duration is not None)
         if type(timestamp) is type(duration) is int and 0 < timestamp < _LATEST and 0 <= duration < _LATEST:
             start = timestamp * 1000
-            times = _START_AND_END(b"\x39", start, b"\x41", start + duration * 1000)
+            times = START_AND_END(b"\x39", start, b"\x41", start + duration * 1000)
         else:
             times = reader.read_times(_microseconds(timestamp), _microseconds(duration))
         encoded = unhexlify(digits) + before + times + after
-        if record.annotations is not _NULL:
+        if record.annotations is not NULL:
             text = bytes(record.annotations)
             encoded += _annotations(text)
             members += 1 + text.count(_MEMBER)
@@ -143,7 +133,7 @@ def _translate(records: Sequence[_Record], origins: Sequence[bytes], parse_strin
         else:
             groups[fields] = [span]
     if members != written:  # a key may stand twice: a Zipkin server looks at both, and only one was read
-        raise _Unusual
+        raise Unusual
     return groups
 
 
@@ -151,7 +141,7 @@ def _microseconds(value: float | None) -> int:
     if value is None:
         return 0
     if type(value) is not int or not 0 <= value < reader.END_OF_TIME:
-        raise _Unusual
+        raise Unusual
     return value
 
 
@@ -189,11 +179,11 @@ def _annotations(text: bytes) -> bytes:
     if annotations is None:
         return b""
     if type(annotations) is not list:
-        raise _Unusual
+        raise Unusual
     members = 0
     for annotation in annotations:
         if annotation is None or "endpoint" in _checked(annotation):  # v1
-            raise _Unusual
+            raise Unusual
         members += len(annotation)
     _once(text, members)
     return reader.read_annotations(annotations)
@@ -209,7 +199,7 @@ def _flat(text: bytes) -> Any:
 
 def _checked(value: Any) -> dict[str, Any]:
     if type(value) is not dict or any(type(item) in (dict, list) for item in value.values()):
-        raise _Unusual
+        raise Unusual
     return value
 
 
@@ -219,4 +209,4 @@ def _once(text: bytes, members: int) -> None:
     if found != members:
         quoted = 0 if b"\\\\" in text else text.count(_QUOTED)
         if found - quoted != members and _zipkin_text.keys(text) != members:
-            raise _Unusual
+            raise Unusual
