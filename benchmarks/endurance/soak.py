@@ -1,0 +1,400 @@
+"""`soak`: an hour and more at half of what it can, with faults at random: spans in are spans out, and nothing grows."""
+
+import heapq
+import math
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import report
+from benchmarks.endurance.account import Account, answers, latencies
+from benchmarks.endurance.curves import Curve, Span, draw
+from benchmarks.endurance.faults import Fault, Kind, drawn
+from benchmarks.endurance.rig import Load, Rig, Sending, rig, started
+from benchmarks.endurance.samples import Sampler, Series, Trend, trend
+from benchmarks.endurance.sender import Sent
+from benchmarks.endurance.stage import Setup
+from benchmarks.endurance.strikes import Strikes, log_lines, waiting
+from benchmarks.spans import BUNDLED
+
+_MIB: Final = 1 << 20
+_SETTLE: Final = 20.0  # seconds after a fault until latencies count as calm
+_TELLING: Final = 600.0  # seconds of steady running below which no slope says anything
+_PERCENTILES: Final = (50, 90, 99, 99.9)
+_COLUMNS: Final = ("rss", "fds", "threads")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is done.
+
+    Attributes:
+        setup: of the stage.
+        load: all the time.
+        faults: what happens to it.
+        warm_up: seconds from the start after which nothing may grow any longer.
+        seed: of what faults do not say.
+    """
+
+    setup: Setup
+    load: Load
+    faults: Sequence[Fault]
+    warm_up: float
+    seed: int
+
+    @property
+    def kills(self) -> bool:
+        """Whether the stage is killed in it."""
+        return any(fault.kind is Kind.KILLED for fault in self.faults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        account: of all spans.
+        sent: what the sender did.
+        struck: how often each kind of fault struck.
+        statuses: what broken requests were answered with.
+        trends: after the warm-up, by column: bytes of memory, file descriptors, threads.
+        calm_ms: percentiles of the latency of traces that no fault touched.
+        all_ms: of all traces.
+        answer_ms: of the time until a request was acknowledged.
+        cpu_us: CPU microseconds a span.
+        rss_mib: the most resident memory.
+        exit_code: of the stage, asked to end.
+        errors: what it logged as errors, how often.
+        kills: whether it was killed in it.
+        seconds: of sending.
+        series: what was sampled.
+        latency: median and 99th percentile in each minute: seconds, ms, ms.
+    """
+
+    account: Account
+    sent: Sent
+    struck: Mapping[str, int]
+    statuses: Mapping[str, int]
+    trends: Mapping[str, Trend]
+    calm_ms: Mapping[str, float]
+    all_ms: Mapping[str, float]
+    answer_ms: Mapping[str, float]
+    cpu_us: float
+    rss_mib: float
+    exit_code: int
+    errors: Mapping[str, int]
+    kills: bool
+    seconds: float
+    series: Series
+    latency: Sequence[tuple[float, float, float]]
+
+    def trouble(self, limit_mib: int | None) -> str:
+        """Say what was promised and does not hold, or nothing."""
+        counts = self.account
+        wrong = {
+            "acknowledged spans are missing": counts.missing,
+            "spans came out that were never sent": counts.foreign,
+            "requests were never acknowledged": self.sent.given_up,
+            "traces have different verdicts": counts.differing,
+        }
+        if not self.kills:
+            wrong |= {"spans came out twice": counts.twice, "traces were judged in part": counts.in_part}
+        found = [f"{number:,} {what}" for what, number in wrong.items() if number]
+        if not self.kills:
+            found += [f"{name} grow: {line.words()}" for name, line in self.trends.items() if line.grows]
+        if limit_mib and self.rss_mib > limit_mib:
+            found.append(f"memory reached {self.rss_mib:.0f} MiB of {limit_mib}")
+        if self.exit_code:
+            found.append(f"exit code {self.exit_code}")
+        return ", ".join(found)
+
+
+def capacity(setup: Setup, folder: Path, seconds: float = 15.0, pace: float = 20_000, per_request: int = 512) -> float:
+    """Measure how many spans a second come out at full speed, where sender and backend share the machine.
+
+    Raises:
+        RuntimeError: the stage did not start, or the sender failed.
+    """
+    load = Load(rate=math.inf, pace=pace, seconds=seconds, per_request=per_request)
+    with rig(folder, load, replace(setup, wait=1.0, storage=setup.storage)) as around:
+        stage = started(around.stage)
+        try:
+            with around.sending() as sending:
+                while not around.ledger.sent.any():
+                    sending.check()
+                    time.sleep(0.05)
+                begun = time.monotonic()
+                waiting(sending.check)(seconds)
+                sending.result()
+                around.settle(10, 60, sending.check)
+                return around.ledger.out() / (float(around.ledger.last[0]) - begun)
+        finally:
+            stage.stop()
+
+
+def run(plan: Plan, folder: Path, tell: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Do what *plan* says, with files in *folder*.
+
+    Raises:
+        RuntimeError: the stage did not start or ended by itself, or the sender failed.
+    """
+    with rig(folder, plan.load, plan.setup) as around:
+        gauges = {
+            "accepted": lambda: float(around.accepted()),
+            "out": lambda: float(around.ledger.out()),
+            "disk": lambda: float(around.stage.stored_bytes()),
+        }
+        strikes = Strikes(around, started(around.stage), plan.seed)
+        try:
+            with Sampler(gauges) as sampler, around.sending(patience=120) as sending:
+                begun = time.monotonic()
+
+                def check() -> None:
+                    sending.check()
+                    stage = strikes.stage
+                    sampler.pid = stage.pid
+                    if stage.exit_code is not None:
+                        raise RuntimeError(f"the stage ended by itself with {stage.exit_code}:\n{stage.tail()}")
+
+                _strike(plan, strikes, sending, waiting(check), begun, tell)
+                waiting(check)(begun + plan.load.seconds - time.monotonic())
+                sent = sending.result()
+                around.settle(60 + plan.setup.wait, 300, check)
+                sampler.pid = None
+            code = strikes.stage.stop()
+        finally:
+            strikes.stage.stop()
+        return _outcome(plan, around, strikes, sampler.series, sent, begun, code)
+
+
+def _strike(
+    plan: Plan,
+    strikes: Strikes,
+    sending: Sending,
+    wait: Callable[[float], None],
+    begun: float,
+    tell: Callable[[str], None],
+) -> None:
+    """Let faults begin and end, each at its time."""
+    order = count()
+    due: list[tuple[float, int, Fault | Callable[[], None]]] = [(one.at, next(order), one) for one in plan.faults]
+    heapq.heapify(due)
+    while due:
+        at, _, what = heapq.heappop(due)
+        wait(begun + at - time.monotonic())
+        if isinstance(what, Fault):
+            tell(f"{at:8.1f} s  {what.kind.value}" + (f" for {what.lasts:.1f} s" if what.lasts else ""))
+            heapq.heappush(due, (what.end, next(order), strikes.begin(what, sending, wait)))
+        else:
+            what()
+
+
+def _outcome(plan: Plan, around: Rig, strikes: Strikes, series: Series, sent: Sent, begun: float, code: int) -> Outcome:
+    since, taken = latencies(around.traffic, around.ledger, plan.setup.wait)
+    calm = np.ones(len(since), dtype=bool)
+    for fault in plan.faults:
+        touched = fault.at - plan.setup.wait - 1, fault.end + _SETTLE
+        calm &= ~((since - begun >= touched[0]) & (since - begun < touched[1]))
+    cpu = np.diff([value for value in series.columns["cpu"] if not math.isnan(value)])
+    end = begun + plan.load.seconds
+    steady = end - begun - plan.warm_up
+    return Outcome(
+        account=around.account(),
+        sent=sent,
+        struck=dict(strikes.counts),
+        statuses=dict(sorted(strikes.statuses.items())),
+        trends={name: trend(*series.between(name, begun + plan.warm_up, end)) for name in _COLUMNS}
+        if steady >= _TELLING
+        else {},
+        calm_ms=_percentiles(taken[calm & (since - begun >= plan.warm_up)]),
+        all_ms=_percentiles(taken),
+        answer_ms=_percentiles(answers(around.ledger)),
+        cpu_us=1e6 * float(cpu[cpu > 0].sum()) / max(1, sent.spans),
+        rss_mib=float(np.nanmax(series.columns["rss"])) / _MIB,
+        exit_code=code,
+        errors=dict(log_lines(around.stage.folder, "error")),
+        kills=plan.kills,
+        seconds=sent.seconds,
+        series=series,
+        latency=_by_minute(since - begun, taken),
+    )
+
+
+def _percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
+    if not len(seconds):
+        return {}
+    return {f"p{share:g}": float(1000 * np.percentile(seconds, share)) for share in _PERCENTILES} | {
+        "most": float(1000 * seconds.max())
+    }
+
+
+def _by_minute(since: NDArray[np.float64], taken: NDArray[np.float64]) -> list[tuple[float, float, float]]:
+    minutes = np.floor(since / 60).astype(int)
+    return [
+        (60.0 * int(minute) + 30, float(1000 * np.median(part)), float(1000 * np.percentile(part, 99)))
+        for minute in np.unique(minutes)
+        for part in (taken[minutes == minute],)
+    ]
+
+
+def table(outcome: Outcome, limit_mib: int | None) -> list[str]:
+    """Put an outcome into sections of lines."""
+    counts, sent = outcome.account, outcome.sent
+    rows = {
+        "spans acknowledged": f"{counts.accepted:,}",
+        "of these missing": f"{counts.missing:,}",
+        "came out twice": f"{counts.twice:,}",
+        "  the same, sent again after no answer": f"{counts.twice_sent:,}",
+        "came out and were never sent": f"{counts.foreign:,}",
+        "traces acknowledged": f"{counts.traces:,}",
+        "  with two different verdicts": f"{counts.differing:,}",
+        "  judged in part": f"{counts.in_part:,}",
+        "  late, as the sender could not deliver": f"{counts.late:,}",
+        "requests refused and sent again": f"{sent.refused:,}",
+        "attempts without an answer": f"{sent.unanswered:,}",
+        "CPU µs a span": f"{outcome.cpu_us:.1f}",
+        "most resident memory" + (", of its limit" if limit_mib else ""): f"{outcome.rss_mib:,.0f}"
+        + (f" of {limit_mib}" if limit_mib else "")
+        + " MiB",
+        "exit code": f"{outcome.exit_code}",
+    }
+    figures = "\n".join(f"{name:<42}{value:>20}" for name, value in rows.items())
+    units = {
+        "rss": ("resident memory", _MIB, " MiB"),
+        "fds": ("file descriptors", 1, ""),
+        "threads": ("threads", 1, ""),
+    }
+    growth = "\n".join(
+        f"{units[name][0]:<20}{line.words(units[name][1], units[name][2])}" for name, line in outcome.trends.items()
+    )
+    names = list(outcome.all_ms)
+    lines = [f"{'milliseconds':<42}" + "".join(f"{name:>12}" for name in names)]
+    for title, found in (
+        ("from release to verdict, no fault near", outcome.calm_ms),
+        ("from release to verdict, all", outcome.all_ms),
+        ("until a request is acknowledged", outcome.answer_ms),
+    ):
+        lines.append(f"{title:<42}" + "".join(f"{found.get(name, math.nan):>12,.1f}" for name in names))
+    struck = "\n".join(f"{name:<42}{number:>6}" for name, number in outcome.struck.items())
+    statuses = "\n".join(f"{name:<60}{number:>6}" for name, number in outcome.statuses.items())
+    errors = "\n".join(f"{number:>6}  {name}" for name, number in outcome.errors.items())
+    sections = [
+        figures,
+        f"Growth after the warm-up: level, slope with its 95 % confidence interval\n\n{growth}" if growth else "",
+        "\n".join(lines),
+        f"Faults, how often\n\n{struck}",
+        f"Broken requests, and the status that answered them, how often\n\n{statuses}" if statuses else "",
+        f"Logged as errors, how often\n\n{errors}" if errors else "",
+    ]
+    return [section for section in sections if section]
+
+
+def picture(outcome: Outcome, faults: Sequence[Fault], limit_mib: int | None, place: Path) -> None:
+    """Draw memory, descriptors, spans a second and latency over time."""
+    series = outcome.series
+    seconds = [at - series.at[0] for at in series.at]
+    step = max(1, len(seconds) // 300)
+    thin = seconds[::step]
+    out = np.array(series.columns["out"][::step])
+    curves = [
+        Curve("resident memory, MiB", seconds, [value / _MIB for value in series.columns["rss"]], limit_mib),
+        Curve("file descriptors", seconds, series.columns["fds"]),
+        Curve("spans out a second", thin[1:], list(np.diff(out) / np.maximum(1e-9, np.diff(thin)))),
+        Curve(
+            "from release to verdict, median of each minute, ms",
+            [at for at, _, _ in outcome.latency],
+            [middle for _, middle, _ in outcome.latency],
+        ),
+    ]
+    draw(place, curves, [Span(fault.at, max(fault.end, fault.at + 1)) for fault in faults])
+
+
+_METHOD: Final = """\
+Spans are numbered, and sent over OTLP/gRPC, OTLP/HTTP and Zipkin until they are acknowledged. Faults are drawn from the seed: every kind once
+before any comes again, one in four together with the next. A cut holds back the stage's bytes in the middle, lets answers pass that are due,
+then breaks the connection: so what comes twice was doubled by the stage. from release to verdict: from wait_duration after a trace's first
+span was sent until its verdict was at the backend. growth: a line through the medians of 30 windows; it counts where its interval lies above zero
+and it is more than 2 % of the level an hour."""
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--minutes", type=float, default=60.0)
+@click.option("--rate", type=float, help="spans a second; by default half of what a short run at full speed shows")
+@click.option("--per-request", type=int, default=200, help="spans a request, at most")
+@click.option("--wait", type=float, default=5.0, help="wait_duration, seconds")
+@click.option("--memory-mib", type=int, default=1024, help="limit_mib of memory_limiter")
+@click.option("--storage/--no-storage", default=True, help="file_storage on the processor and the queue")
+@click.option("--fsync", is_flag=True, help="of file_storage")
+@click.option("--kills", is_flag=True, help="SIGKILL, too; needs the store")
+@click.option("--every", type=float, default=30.0, help="seconds between faults, about")
+@click.option("--without", "without", multiple=True, type=click.Choice([kind.name.lower() for kind in Kind]))
+@click.option("--seed", type=int, default=None, help="of the faults; by default a new one, which is printed")
+@click.option("--model", type=click.Path(path_type=Path, exists=True), default=BUNDLED)
+@click.option("--keep", type=click.Path(path_type=Path), help="a folder for logs, the ledger and the store")
+@click.option("--output", type=click.Path(path_type=Path), default=report.RESULTS / "soak")
+def main(
+    minutes: float,
+    rate: float | None,
+    per_request: int,
+    wait: float,
+    memory_mib: int,
+    storage: bool,
+    fsync: bool,
+    kills: bool,
+    every: float,
+    without: tuple[str, ...],
+    seed: int | None,
+    model: Path,
+    keep: Path | None,
+    output: Path,
+) -> None:
+    """Let it run for long, with faults; write OUTPUT.txt, OUTPUT.json and OUTPUT.svg."""
+    if kills and not storage:
+        raise click.UsageError("--kills needs --storage: without it a killed stage loses what it held")
+    told = report.header("benchmarks.endurance", sys.argv[1:])
+    seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    click.echo(f"seed {seed}", err=True)
+    seconds = 60 * minutes
+    setup = Setup(model=model, wait=wait, storage=storage, fsync=fsync, memory_mib=memory_mib, queue_spans=50_000_000)
+    kinds = [kind for kind in Kind if kind.name.lower() not in without and (kills or kind is not Kind.KILLED)]
+    warm_up = min(300.0, seconds / 10)
+    faults = drawn(seed, warm_up, seconds - min(60.0, seconds / 10), every, kinds)
+    with TemporaryDirectory(prefix="otel-tracead-bench-") as temporary:
+        folder = keep or Path(temporary)
+        most = None if rate else capacity(setup, folder / "capacity", per_request=per_request)
+        rate = rate or most / 2  # type: ignore[operator]
+        click.echo(f"{rate:,.0f} spans a second for {minutes:g} minutes, {len(faults)} faults", err=True)
+        load = Load(rate=rate, seconds=seconds, per_request=per_request)
+        plan = Plan(setup=setup, load=load, faults=faults, warm_up=warm_up, seed=seed)
+        outcome = run(plan, folder / "soak", lambda line: click.echo(line, err=True))
+    picture(outcome, faults, memory_mib, output)
+    half = f", half of the {most:,.0f} that come out at full speed" if most else ""
+    setting = (
+        f"{rate:,.0f} spans a second{half}, of the simulated shop, requests of up to {per_request}, for {minutes:g} minutes; {setup.words()}; "
+        f"seed {seed}, a fault about every {every:g} s after {warm_up:g} s"
+    )
+    kept = {key: value for key, value in asdict(outcome).items() if key != "series"}
+    document: dict[str, Any] = {
+        **told,
+        "setting": setting,
+        "seed": seed,
+        "rate": rate,
+        "capacity": most,
+        **kept,
+        "faults": [(round(fault.at, 1), round(fault.lasts, 1), fault.kind.name.lower()) for fault in faults],
+        "series": outcome.series.thinned(),
+    }
+    sections = [setting, *table(outcome, memory_mib), _METHOD]
+    report.conclude(
+        output, f"{minutes:g} minutes under load, with faults", document, sections, outcome.trouble(memory_mib)
+    )
