@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, NotHere, PositiveDuration, PositiveSize, Size
+from otel_tracead.config_types import Duration, NotHere, PositiveDuration, PositiveSize, Size, StorageId
 
 Sizer = Literal["requests", "items", "bytes"]
 """What a queue or a batch is measured in: requests, spans, or the bytes of spans."""
@@ -85,6 +85,8 @@ class QueueConfig(ComponentConfig):
         block_on_overflow: a full queue makes the pipeline wait instead of refusing.
         wait_for_result: the pipeline goes on only when the backend took the request or refused it, and hears which.
         batch: join and cut requests; absent leaves them as they come.
+        storage: id of an extension such as `file_storage` that keeps the queue on disk: what it took survives the
+            process; absent keeps it in memory. `service::extensions` must name it.
     """
 
     enabled: bool = True
@@ -94,9 +96,7 @@ class QueueConfig(ComponentConfig):
     block_on_overflow: bool = False
     wait_for_result: bool = False
     batch: BatchConfig | None = None
-    storage: Annotated[
-        Any, NotHere("queues on disk are not built yet; take `storage` out to keep the queue in memory")
-    ] = None
+    storage: StorageId = None
 
     @model_validator(mode="before")
     @classmethod
@@ -107,7 +107,9 @@ class QueueConfig(ComponentConfig):
         return {**given, "batch": {"sizer": given["sizer"], **batch}} if isinstance(batch, dict) else given
 
     @model_validator(mode="after")
-    def _batch_fits(self) -> Self:
+    def _parts_fit(self) -> Self:
+        if self.storage is not None and self.wait_for_result:
+            raise ValueError("`wait_for_result` is not supported with a persistent queue configured with `storage`")
         if self.batch is None:
             return self
         if not self.enabled:

@@ -13,11 +13,13 @@ from otel_tracead.component import Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError
 from otel_tracead.exporting.backoff import Backoff
-from otel_tracead.exporting.config import ExporterConfig
+from otel_tracead.exporting.config import ExporterConfig, QueueConfig
 from otel_tracead.exporting.outcomes import Outcomes
 from otel_tracead.exporting.queue import SendingQueue
 from otel_tracead.exporting.sizing import halves
+from otel_tracead.exporting.stored_queue import StoredQueue
 from otel_tracead.log_limit import LogLimiter
+from otel_tracead.storage import find_storage
 from otel_tracead.telemetry import (
     EXPORTER_ENQUEUE_FAILED,
     EXPORTER_FAILED,
@@ -81,7 +83,8 @@ class QueuedExporter:
         self._backoff = Backoff(config.retry_on_failure, random)
         self._sleep = sleep
         self._now = now
-        self._queue = SendingQueue(config.sending_queue) if config.sending_queue.enabled else None
+        self._stored = _stored_queue(settings, config.sending_queue)
+        self._queue = self._stored or (SendingQueue(config.sending_queue) if config.sending_queue.enabled else None)
         self._blocking = config.sending_queue.block_on_overflow
         self._outcomes = Outcomes() if config.sending_queue.wait_for_result else None
         self._consumers = config.sending_queue.num_consumers
@@ -140,17 +143,21 @@ class QueuedExporter:
     async def _put(self, consignment: Consignment) -> None:
         if self._queue is None:
             return
-        if self._blocking:
-            await self._queue.put_blocking(consignment)
-            return
         try:
-            self._queue.put(consignment)
+            if isinstance(self._queue, StoredQueue):
+                await self._queue.put(consignment, blocking=self._blocking)
+            elif self._blocking:
+                await self._queue.put_blocking(consignment)
+            else:
+                self._queue.put(consignment)
         except Backpressure:
             self._enqueue_failed.add(len(consignment.batch))
             raise
 
     async def start(self) -> None:
         """Start the sender and the consumers of the queue."""
+        if self._stored is not None:
+            await self._stored.start()
         await self._sender.start()
         if self._queue is not None:
             work = (self._consume_queue(self._queue, number) for number in range(self._consumers))
@@ -171,7 +178,10 @@ class QueuedExporter:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._queue is not None:
+        if self._stored is not None:
+            await self._stored.release(self._left)
+            self._left = []
+        elif isinstance(self._queue, SendingQueue):
             self.undelivered += self._queue.waiting_spans()
         self.undelivered += sum(len(consignment.batch) for consignment in self._left)
         if self.undelivered:
@@ -193,9 +203,12 @@ class QueuedExporter:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         left, self._left = self._left, []
-        return left if self._queue is None else [*left, *self._queue.take_all()]
+        if self._stored is not None:
+            await self._stored.release(left)
+            return []
+        return [*left, *self._queue.take_all()] if isinstance(self._queue, SendingQueue) else left
 
-    async def _consume_queue(self, queue: SendingQueue, number: int) -> None:
+    async def _consume_queue(self, queue: SendingQueue | StoredQueue, number: int) -> None:
         while not self._leaving:
             self._busy.discard(number)
             consignments, done = await queue.get()
@@ -211,8 +224,8 @@ class QueuedExporter:
             done()
 
     def _leave(self, consignments: list[Consignment]) -> None:
-        """Leave what was not sent to the successor, or count it as undelivered."""
-        if self._leaving:
+        """Leave what was not sent to the successor or in the storage, or count it as undelivered."""
+        if self._leaving or self._stored is not None:
             self._left += consignments
         else:
             self.undelivered += sum(len(consignment.batch) for consignment in consignments)
@@ -350,3 +363,10 @@ class QueuedExporter:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def _stored_queue(settings: Settings, config: QueueConfig) -> StoredQueue | None:
+    if config.storage is None or not config.enabled:
+        return None
+    storage = find_storage(settings, config.storage, "sending_queue::storage")
+    return StoredQueue(config, lambda: storage.store(settings.kind, settings.id, _SIGNAL), settings.logger)

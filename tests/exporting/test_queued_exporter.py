@@ -432,7 +432,7 @@ async def test_shutdown_without_start() -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        {"sending_queue": {"storage": "file_storage"}},
+        {"sending_queue": {"storage": "file_storage", "wait_for_result": True}},
         {"sending_queue": {"queue_size": 10, "sizer": "items", "batch": {"min_size": 11}}},
         {"sending_queue": {"batch": {"partition": {"metadata_keys": ["tenant"]}}}},
         {"retry_on_failure": {"max_elapsed_time": "10s"}},
