@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from otel_tracead.component import Consumer, Settings
@@ -14,6 +15,7 @@ from otel_tracead.wire.batch import SpanBatch
 
 # Above this size a body is decoded in a thread, so that the event loop keeps serving the others.
 _LARGE_BODY: Final = 1 << 20
+_THREADS: Final = 4
 
 Decode = Callable[[bytes], SpanBatch]
 Answer = Callable[[Exception | None], None]
@@ -41,6 +43,8 @@ class Intake:
         }
         self._succeeded = self._outcomes["success"]
         self._under_way: set[asyncio.Task[None]] = set()
+        # Of our own: asyncio's look names up, too, and a resolver that hangs would keep large requests waiting.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"decode {settings.id}")
 
     async def take(self, body: bytes, decode: Decode, *, unpacks: bool = False) -> None:
         """Take the request *body* in (see `begin`); returns when the next consumer has its spans.
@@ -110,7 +114,7 @@ class Intake:
 
     async def _decode_apart(self, body: bytes, decode: Decode, answer: Answer) -> None:
         try:
-            batch = await asyncio.to_thread(decode, body)
+            batch = await asyncio.get_running_loop().run_in_executor(self._threads, decode, body)
         except Exception as error:  # noqa: BLE001 (the sender is told)
             answer(self._not_decoded(error))
             return

@@ -1,6 +1,7 @@
 """A whole stage in this process, from a sender to a backend: sockets, model, queue and all."""
 
 import asyncio
+import io
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -93,7 +94,7 @@ class Stage:
 async def post(session: aiohttp.ClientSession, url: str, body: bytes) -> tuple[int, str | None]:
     """Post protobuf; give the status and when to come back."""
     headers = {"Content-Type": "application/x-protobuf"}
-    async with session.post(url, data=body, headers=headers) as answer:
+    async with session.post(url, data=io.BytesIO(body), headers=headers) as answer:
         await answer.read()
         return answer.status, answer.headers.get("Retry-After")
 
