@@ -8,14 +8,14 @@ from typing import Final
 
 from aiohttp import web
 
-from otel_tracead.auth import server_authenticator
+from otel_tracead.auth import server_authenticator, warn_if_open
 from otel_tracead.component import Settings
 from otel_tracead.config_types import Endpoint
 from otel_tracead.errors import Backpressure, InvalidRequest, PipelineError, Unauthenticated
 from otel_tracead.receivers.compression import too_large
 from otel_tracead.receivers.cors import Cors
 from otel_tracead.receivers.http_config import HttpListenerConfig
-from otel_tracead.receivers.listening import bind, warn_if_open
+from otel_tracead.receivers.listening import bind
 from otel_tracead.receivers.room import Visit
 from otel_tracead.status import answer, retry_after_header
 
@@ -95,7 +95,8 @@ class HttpListener:
             raise
         self._runner, self._socket = runner, listening
         host, self.port = listening.getsockname()[:2]
-        warn_if_open(self._logger, config.endpoint, host, secured=config.tls is not None)
+        asks = self._authenticator is not None or (config.tls is not None and config.tls.client_ca_file is not None)
+        warn_if_open(self._logger, config.endpoint, host, encrypted=config.tls is not None, guarded=asks)
 
     async def stop(self) -> None:
         """Stop listening, let requests under way end, close the connections."""

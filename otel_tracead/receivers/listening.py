@@ -1,8 +1,7 @@
-"""What every listener does alike: find its address, bind it or say why not, warn when it is open to the world."""
+"""What every listener does alike: find its address, bind it or say why not."""
 
-import ipaddress
 import socket
-from typing import Any, Final
+from typing import Final
 
 from otel_tracead.config_types import Endpoint
 
@@ -46,12 +45,3 @@ def cannot_listen(endpoint: Endpoint, error: Exception) -> OSError:
     number = error.errno if isinstance(error, OSError) else None
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return OSError(number, f"cannot listen on {endpoint}: {reason}; is another process using the port?")
-
-
-def warn_if_open(logger: Any, endpoint: Endpoint, host: str, *, secured: bool) -> None:
-    """Warn when the listener at *host* can be reached from other machines and does not use TLS."""
-    if secured or ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-        return
-    logger.warning(
-        "the listener is reachable from other machines without TLS; anyone there can send spans", endpoint=str(endpoint)
-    )

@@ -58,7 +58,7 @@ class Service:
         self.config = config
         self.telemetry = telemetry
         self.graph: Graph = build(config, telemetry, logger, fail)
-        self.metrics = MetricsServer(config.telemetry.metrics.endpoints, telemetry)
+        self.metrics = MetricsServer(config.telemetry.metrics.endpoints, telemetry, logger)
         self._logger = logger
         self._fail = fail
         self._started: dict[int, Component] = {}

@@ -9,11 +9,12 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from otel_tracead import telemetry as catalogue
+from otel_tracead.auth import warn_if_readable
 from otel_tracead.config_types import Endpoint
 from otel_tracead.errors import StartError
 from otel_tracead.process import resident_bytes
@@ -77,9 +78,11 @@ class MetricsServer:
     Args:
         endpoints: where to listen; none is fine.
         telemetry: what to show.
+        logger: hears of what others can read.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], telemetry: Telemetry) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], telemetry: Telemetry, logger: Any) -> None:
+        self._logger = logger
         self._endpoints = tuple(endpoints)
         self._telemetry = telemetry
         self._runner: web.AppRunner | None = None
@@ -140,14 +143,15 @@ class MetricsServer:
         for endpoint in endpoints:
             await self._sites.pop(endpoint).stop()
 
-    @staticmethod
-    async def _listen(runner: web.AppRunner, endpoint: Endpoint) -> web.TCPSite:
+    async def _listen(self, runner: web.AppRunner, endpoint: Endpoint) -> web.TCPSite:
+        before = len(runner.addresses)
         site = web.TCPSite(runner, endpoint.host or None, endpoint.port)
         try:
             await site.start()
         except OSError as error:
             await site.stop()
             raise StartError(f'failed to start "service::telemetry::metrics": {endpoint}: {error}') from error
+        warn_if_readable(self._logger, endpoint, runner.addresses[before][0], "metrics")
         return site
 
     async def _answer(self, _request: web.Request) -> web.Response:

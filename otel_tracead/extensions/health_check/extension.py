@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from otel_tracead.auth import warn_if_readable
 from otel_tracead.component import Settings
 from otel_tracead.config_types import Endpoint
 from otel_tracead.duration import format_duration
@@ -50,8 +51,7 @@ class HealthCheck:
         await runner.setup()
         self._runner = runner
         self._site = await _listen(runner, _endpoint(self._config))
-        self.port = runner.addresses[0][1]
-        self._logger.info("health check listens", port=self.port)
+        self._listens(runner, self._config)
 
     @asynccontextmanager
     async def revision(self, config: HealthCheckConfig, settings: Settings) -> AsyncIterator[None]:
@@ -74,8 +74,7 @@ class HealthCheck:
         if runner is not None and old is not None and new is not None:
             await old.stop()
             self._site = new
-            self.port = runner.addresses[0][1]
-            self._logger.info("health check listens", port=self.port)
+            self._listens(runner, config)
 
     async def shutdown(self) -> None:
         """Stop listening."""
@@ -94,6 +93,11 @@ class HealthCheck:
     def watch(self, look: Callable[[], Overview]) -> None:
         """Take note of how to see how everybody is (see `otel_tracead.component.HealthWatcher`)."""
         self._look = look
+
+    def _listens(self, runner: web.AppRunner, config: HealthCheckConfig) -> None:
+        host, self.port = runner.addresses[0][:2]
+        self._logger.info("health check listens", port=self.port)
+        warn_if_readable(self._logger, _endpoint(config), host, "health")
 
     async def _answer(self, request: web.Request) -> web.Response:
         config = self._config

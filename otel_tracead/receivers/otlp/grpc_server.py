@@ -4,11 +4,11 @@ import asyncio
 import socket
 from typing import Final
 
-from otel_tracead.auth import server_authenticator
+from otel_tracead.auth import server_authenticator, warn_if_open
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.config_types import Endpoint
 from otel_tracead.receivers.intake import Intake
-from otel_tracead.receivers.listening import bind, warn_if_open
+from otel_tracead.receivers.listening import bind
 from otel_tracead.receivers.otlp.config import GrpcServerConfig
 from otel_tracead.receivers.otlp.grpc_connection import GrpcConnection
 from otel_tracead.receivers.otlp.grpc_hall import Hall
@@ -84,7 +84,8 @@ class OtlpGrpcServer:
             raise
         self._socket, self._drain_timeout = listening, drain_timeout
         host, self.port = listening.getsockname()[:2]
-        warn_if_open(self._logger, config.endpoint, host, secured=config.tls is not None)
+        asks = self._authenticator is not None or (config.tls is not None and config.tls.client_ca_file is not None)
+        warn_if_open(self._logger, config.endpoint, host, encrypted=config.tls is not None, guarded=asks)
 
     def shared(self, endpoint: Endpoint) -> socket.socket | None:
         """Give a second descriptor of the listening socket, if *endpoint* is where it listens."""
