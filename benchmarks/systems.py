@@ -80,7 +80,8 @@ def stage(config: str, *module: str) -> Callable[[Place], Process]:
     return start
 
 
-def _collector(config: str) -> Callable[[Place], Process]:
+def collector(config: str) -> Callable[[Place], Process]:
+    """Give what starts the Collector with a file of `configs`."""
     return lambda place: otelcol.Collector(_CONFIGS / config, log=place.log, ports=[place.port], env=place.env)
 
 
@@ -97,13 +98,11 @@ SYSTEMS: Final = (
         at_full_speed=False,
     ),
     System("tracead-plumbing", "otel-tracead without the processor: in and out", stage("tracead-plumbing.yaml")),
-    System(
-        "collector-forward", "Collector: in and out", _collector("collector-forward.yaml"), available=otelcol.binary
-    ),
+    System("collector-forward", "Collector: in and out", collector("collector-forward.yaml"), available=otelcol.binary),
     System(
         "collector-groupbytrace",
         "Collector: whole traces, batched",
-        _collector("collector-groupbytrace.yaml"),
+        collector("collector-groupbytrace.yaml"),
         available=otelcol.binary,
     ),
     System("rotel", "Rotel: batched", _rotel(batching=True), available=rotel_binary),
@@ -123,7 +122,7 @@ SYSTEMS: Final = (
     System(
         "collector-zipkin",
         "Collector: Zipkin JSON in, OTLP out",
-        _collector("collector-zipkin.yaml"),
+        collector("collector-zipkin.yaml"),
         available=otelcol.binary,
         takes=Protocol.ZIPKIN,
     ),

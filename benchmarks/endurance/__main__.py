@@ -2,7 +2,7 @@
 
 import click
 
-from benchmarks.endurance import crashes, outage, soak
+from benchmarks.endurance import crashes, outage, soak, storage_cost
 
 
 @click.group()
@@ -13,6 +13,7 @@ def main() -> None:
 main.add_command(crashes.main, "crashes")
 main.add_command(outage.main, "outage")
 main.add_command(soak.main, "soak")
+main.add_command(storage_cost.main, "storage-cost")
 
 if __name__ == "__main__":
     main()

@@ -31,7 +31,8 @@ _WORDS: Final = {
 }
 DRAINED: Final = 25.0
 """The default of `shutdown_timeout`: a stage that is asked to end has so many seconds for what it holds."""
-_SOONEST: Final = 0.2  # seconds after a start; the stage takes about one to be ready
+_EARLY: Final = 0.2  # share of kills that do not wait until the stage takes spans
+_EARLIEST: Final = 2.0  # seconds after its start at which these come at the latest
 _SILENCE: Final = 20.0
 _PATIENCE: Final = 180.0
 
@@ -45,7 +46,7 @@ class Plan:
         times: how often.
         setup: of the stage.
         load: under which.
-        latest: seconds after a start at which it is ended at the latest.
+        latest: seconds after it takes spans at which it is ended at the latest.
         seed: of the moments.
     """
 
@@ -128,8 +129,9 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None] = lambda _: None) 
                 for turn in range(plan.times):
                     alive = time.monotonic()
                     # A drain is only asked of a stage that stands.
-                    after = moments.uniform(_SOONEST, plan.latest)
-                    became = _live(around, stage, alive, after, wait=plan.end == "term")
+                    early = plan.end == "kill" and moments.random() < _EARLY
+                    after = moments.uniform(0.0, _EARLIEST if early else plan.latest)
+                    became = _live(around, stage, alive, after, early=early)
                     if became is None:
                         before_ready += 1
                     else:
@@ -165,21 +167,21 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None] = lambda _: None) 
         )
 
 
-def _live(around: Rig, stage: Process, since: float, after: float, *, wait: bool) -> float | None:
-    """Let it live until *after* seconds; gives when it was ready. With *wait* they count from there.
+def _live(around: Rig, stage: Process, since: float, after: float, *, early: bool) -> float | None:
+    """Let it live for *after* seconds from when it is ready, or from its start if *early*; gives when it was ready.
 
     Raises:
         RuntimeError: it ended by itself.
     """
     became = None
-    until = since + after
-    while (now := time.monotonic()) < until or (wait and became is None):
+    until = since + after if early else since + _PATIENCE
+    while time.monotonic() < until:
         if became is None and around.stage.ready():
-            became = now - since
-            until = now + after if wait else until
+            became = time.monotonic() - since
+            until = until if early else since + became + after
         if stage.exit_code is not None:
             raise RuntimeError(f"the stage ended by itself with {stage.exit_code}:\n{stage.tail()}")
-        time.sleep(0.02)
+        time.sleep(0.01)
     return became
 
 
@@ -239,7 +241,9 @@ wait_duration; late: though it was not, for the stage was down. Drained by SIGTE
 @click.option("--rate", type=float, default=2_000, help="spans a second")
 @click.option("--per-request", type=int, default=50, help="spans a request, at most")
 @click.option("--wait", type=float, default=2.0, help="wait_duration, seconds")
-@click.option("--latest", type=float, default=7.0, help="seconds after its start at which it is ended at the latest")
+@click.option(
+    "--latest", type=float, default=6.0, help="seconds after it takes spans at which it is ended at the latest"
+)
 @click.option("--fsync", is_flag=True, help="of file_storage")
 @click.option("--seed", type=int, default=None, help="of the moments; by default a new one, which is printed")
 @click.option("--model", type=click.Path(path_type=Path, exists=True), default=BUNDLED)
@@ -275,7 +279,7 @@ def main(
             outcomes.append(run(plan, folder, lambda line: click.echo(line, err=True)))
     setting = (
         f"{rate:,.0f} spans a second of the simulated shop in requests of up to {per_request}; model {model.name}, wait_duration {wait:g} s, "
-        f"fsync {str(fsync).lower()}; ended {_SOONEST:g} to {latest:g} s after its start (by SIGTERM: after it was ready); seed {seed}"
+        f"fsync {str(fsync).lower()}; ended up to {latest:g} s after it takes spans, one kill in five up to {_EARLIEST:g} s after its start; seed {seed}"
     )
     document: dict[str, Any] = {**told, "seed": seed, "outcomes": [asdict(one) for one in outcomes]}
     trouble = "; ".join(filter(None, (one.trouble() for one in outcomes)))
