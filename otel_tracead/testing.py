@@ -158,9 +158,9 @@ class MemoryStore:
         """
         found = MemoryStore()
         for log, entry, record in self._done[: self._durable + more]:
-            found._note(log, entry, record)  # noqa: SLF001 (its own class)
-        found._durable = len(found._done)  # noqa: SLF001 (likewise)
-        found._last = self._last  # noqa: SLF001 (likewise)
+            found._note(log, entry, record)
+        found._durable = len(found._done)
+        found._last = self._last
         found.damaged |= self.damaged
         return found
 

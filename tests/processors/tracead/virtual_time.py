@@ -25,7 +25,7 @@ class _Here(ThreadPoolExecutor):
         future: Future[Any] = Future()
         try:
             future.set_result(work(*args, **kwargs))
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 (whoever waits shall hear of it)
             future.set_exception(error)
         return future
 
