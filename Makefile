@@ -4,6 +4,7 @@
 #   make test         the tests, with a real Zipkin and a real Kafka where Java and Maven are there
 #   make test-peers   the tests that need PyTorch, a real Collector and a real Jaeger (Go; the first build takes minutes), and Zipkin's page in Chromium
 #   make lint         ruff and mypy
+#   make fuzz         fuzz everything that reads bytes from outside, for ten minutes (FUZZ_SECONDS=600; docs/fuzzing.md)
 #   make bench        what it costs, beside other stages, and the targets (docs/results/); 25 minutes
 #   make bench-check  whether a span has become dearer than it was, in a minute
 #   make flame        flame graphs of the stage under load (docs/results/flames/)
@@ -30,12 +31,12 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint bench bench-check bench-model flame bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
+.PHONY: help demo test test-peers lint fuzz bench bench-check bench-model flame bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
-	@sed -n '3,16s/^#   //p' Makefile
+	@sed -n '3,17s/^#   //p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/otel-tracead demo
@@ -51,7 +52,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --strict -p tools.peers -p benchmarks
+	$(BIN)/mypy --strict -p tools.peers -p benchmarks -p fuzz
+
+# In all; a target gets its share. FUZZ="--jobs 2 otlp_json spans" for other options of `python -m fuzz`.
+FUZZ_SECONDS ?= 600
+FUZZ ?=
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
 
 bench: $(VENV)/.dev $(BENCH_MODEL)
 	@$(BIN)/python -m tools.peers install rotel otelcol
@@ -136,6 +144,11 @@ $(VENV)/.train: $(VENV)/.made $(LOCKED)
 	@echo "Installing PyTorch: about 3 GB, two minutes."
 	@$(PIP) '.[dev,train]'
 	@touch $@ $(VENV)/.runtime $(VENV)/.dev
+
+# Where atheris has no wheel, `python -m fuzz` says so; building it takes Clang.
+$(VENV)/.fuzz: $(VENV)/.dev $(LOCKED)
+	@$(PIP) '.[dev,fuzz]' --only-binary atheris || true
+	@touch $@
 
 $(VENV)/.cuda: $(VENV)/.made $(LOCKED)
 	@$(PIP) '.[cuda]'

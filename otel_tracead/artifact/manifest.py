@@ -112,6 +112,10 @@ def decode(content: bytes) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         raise ArtifactError(f"manifest.json: {'::'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
-    if manifest.digest != manifest._own_digest():  # noqa: SLF001 (its own class)
+    try:
+        digest = manifest._own_digest()  # noqa: SLF001 (its own class)
+    except (TypeError, ValueError, RecursionError) as error:  # JSON may be read that nests deeper than any is written
+        raise ArtifactError("manifest.json: nested too deeply") from error
+    if manifest.digest != digest:
         raise ArtifactError("manifest.json: its digest is not that of its content; it was changed after training")
     return manifest

@@ -308,3 +308,13 @@ def test_checksums_are_of_the_files(saved):
 def test_a_dictionary_survives():
     found = folder.encode_dictionary(Dictionary(["!0", "!rare", "a → b", "ü"], ["z", "y"]))
     assert orjson.loads(found) == {"labels": ["!0", "!rare", "a → b", "ü"], "rare": ["y", "z"]}
+
+
+@pytest.mark.parametrize("levels", [100, 250, 300, 900])
+def test_a_manifest_that_nests_deeply_is_refused(saved, levels):
+    manifest = orjson.loads((saved / folder.MANIFEST).read_bytes())
+    deep = b"[" * levels + b"]" * levels
+    content = orjson.dumps({**manifest, "training": {"deep": "here"}}).replace(b'"here"', deep)
+    (saved / folder.MANIFEST).write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"manifest\.json"):
+        folder.load(saved)
