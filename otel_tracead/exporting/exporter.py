@@ -4,7 +4,7 @@ import asyncio
 import random as random_module
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
@@ -62,7 +62,8 @@ class QueuedExporter:
 
     Attributes:
         drain_timeout: seconds that `shutdown` goes on trying for; set by the service.
-        undelivered: spans that were accepted and still not delivered when `shutdown` was over.
+        undelivered: spans that were accepted and still not delivered when `shutdown` was over, but for those that are
+            kept elsewhere (in a journal, in Kafka) until they are settled.
     """
 
     def __init__(
@@ -182,8 +183,8 @@ class QueuedExporter:
             await self._stored.release(self._left)
             self._left = []
         elif isinstance(self._queue, SendingQueue):
-            self.undelivered += self._queue.waiting_spans()
-        self.undelivered += sum(len(consignment.batch) for consignment in self._left)
+            self._left += self._queue.take_all()
+        self.undelivered += _at_risk(self._left)
         if self.undelivered:
             self._failed.add(self.undelivered)
             self._logger.error("exporter stopped with spans undelivered", spans=self.undelivered)
@@ -228,7 +229,7 @@ class QueuedExporter:
         if self._leaving or self._stored is not None:
             self._left += consignments
         else:
-            self.undelivered += sum(len(consignment.batch) for consignment in consignments)
+            self.undelivered += _at_risk(consignments)
 
     async def _deliver_queued(self, consignment: Consignment) -> None:
         if self._outcomes is None:
@@ -363,6 +364,11 @@ class QueuedExporter:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def _at_risk(consignments: Iterable[Consignment]) -> int:
+    """Count the spans that nobody else keeps."""
+    return sum(len(consignment.batch) for consignment in consignments if not consignment.kept)
 
 
 def _stored_queue(settings: Settings, config: QueueConfig) -> StoredQueue | None:

@@ -103,10 +103,6 @@ class SendingQueue:
         self._room.set()
         return taken
 
-    def waiting_spans(self) -> int:
-        """Count the spans that no consumer has taken."""
-        return sum(len(consignment.batch) for consignment, _ in self._waiting)
-
     def _fits(self, amount: int) -> bool:
         return self.size == 0 or self.size + amount <= self.capacity
 

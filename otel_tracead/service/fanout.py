@@ -29,6 +29,7 @@ class Fanout:
         self._logger = logger
         self._dropped = dropped or Counter()
         self._spans_waiting = 0
+        self._spans_at_risk = 0  # of those, what nobody else keeps
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def admit(self, spans: int) -> None:
@@ -58,12 +59,16 @@ class Fanout:
             raise
 
     async def drain(self, timeout: float) -> int:  # noqa: ASYNC109 (what is left is counted, not an error)
-        """Wait until every consumer has taken its copies, at most *timeout* seconds; give the spans that are left."""
+        """Wait until every consumer has taken its copies, at most *timeout* seconds.
+
+        Returns:
+            the spans that are left, but for those that are kept elsewhere.
+        """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
         for task in tuple(self._tasks):
             task.cancel()
-        return self._spans_waiting
+        return self._spans_at_risk
 
     async def _hand_all(self, consignment: Consignment) -> None:
         copies = consignment.copies(len(self._consumers))
@@ -87,6 +92,7 @@ class Fanout:
             await consumer.consume(copy)
         except RetryableError as error:
             self._spans_waiting += len(copy.batch)
+            self._spans_at_risk += 0 if copy.kept else len(copy.batch)
             self._spawn(self._hand_later(consumer, copy, error))
         except Exception as error:  # noqa: BLE001 (a fault in one consumer must not reach its siblings)
             return error
@@ -94,7 +100,7 @@ class Fanout:
 
     async def _hand_later(self, consumer: Consumer, copy: Consignment, error: RetryableError) -> None:
         refused: RetryableError | None = error
-        spans = len(copy.batch)
+        spans, at_risk = len(copy.batch), not copy.kept
         while refused is not None:
             await asyncio.sleep(refused.retry_after or _RETRY_AFTER)
             try:
@@ -106,6 +112,7 @@ class Fanout:
                 self._give_up(copy, fault)
                 break
         self._spans_waiting -= spans
+        self._spans_at_risk -= spans if at_risk else 0
 
     def _give_up(self, copy: Consignment, error: Exception) -> None:
         self._logger.error("spans refused for good", spans=len(copy.batch), error=str(error))
