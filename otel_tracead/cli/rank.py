@@ -102,13 +102,14 @@ def _window(since: Moment | None, until: Moment | None, traces: "Sequence[Source
 def _newest(traces: "Sequence[Source]", show: Callable[[float], None]) -> int:
     from otel_tracead.traces.reading import read_batches
     from otel_tracead.wire.heads import HeadReader
+    from otel_tracead.wire.joined import join
 
     reader = HeadReader((), lambda *_: 0)
     newest = 0
     for _, batches in read_batches(traces, show):
         for batch in batches:
             envelopes, spans = zip(*batch, strict=True)
-            newest = max(newest, int(reader.read([spans], [envelopes]).start.max()))
+            newest = max(newest, int(reader.read([join(spans)], [envelopes]).start.max()))
     return newest
 
 

@@ -63,8 +63,8 @@ def annotate(
 
 
 def may_hold_own_keys(trace: Trace) -> bool:
-    """Say whether anything in the spans of *trace* looks like a key of ours: one search for all is cheaper than one each."""
-    return trace.joined().rfind(OWN_PREFIX) >= 0  # backwards Python searches twice as fast as `in` does
+    """Say whether anything in the spans of *trace* looks like a key of ours."""
+    return trace.joined().content.rfind(OWN_PREFIX) >= 0  # backwards Python searches twice as fast as `in` does
 
 
 def annotate_late(spans: Sequence[bytes], decisions: Sequence[Decision]) -> Annotated:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from otel_tracead.artifact.place_norms import PlaceNorms
 from otel_tracead.detection.drift import MINUTE_NS, by_minute
+from otel_tracead.traces.distinct import distinct
 from otel_tracead.traces.encoding import Events
 
 Ints = npt.NDArray[np.int64]
@@ -30,7 +31,6 @@ _BUCKETS: Final = 16
 _FEWEST: Final = 2  # other traces
 _STRONGEST: Final = 50.0
 _LEAST: Final = 1e-300
-_ROOM, _ROOM_AT_LEAST = 16, 4096  # numbers a key that counting them all may take
 _HISTORY: Final = 30
 _FEWEST_MINUTES: Final = 4
 _FEWEST_IN_MINUTE: Final = 3
@@ -64,7 +64,7 @@ def visits(events: Events, place: Ints, tail: Floats) -> Visits:
     """
     rows = np.flatnonzero(place >= 0)
     wide = int(place.max(initial=0)) + 1
-    pairs, visit, count = _distinct(events.trace[rows] * wide + place[rows])
+    pairs, visit, count = distinct(events.trace[rows] * wide + place[rows])
     nats_here = np.minimum(tail[rows] * np.log(10.0), _MOST_EVENT)
     total: Floats = np.bincount(visit, weights=nats_here, minlength=len(pairs)).astype(np.float64, copy=False)
     nats = np.minimum(total, MOST)  # of one event; of several:
@@ -87,19 +87,6 @@ def _gamma_survival(n: Ints, x: Floats) -> Floats:
     log_factorial = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1.0, n.max())))))
     log_terms = term * np.log(x)[of] - x[of] - log_factorial[term]
     return np.asarray(np.minimum(np.maximum(np.add.reduceat(np.exp(log_terms), first), _LEAST), 1.0))
-
-
-def _distinct(keys: Ints) -> tuple[Ints, Ints, Ints]:
-    """Give the distinct *keys* `[n]` from 0 on in their order, where each of the keys stands among them, and their counts."""
-    high = int(keys.max(initial=-1)) + 1
-    if high > _ROOM * len(keys) + _ROOM_AT_LEAST:
-        distinct, place, count = np.unique(keys, return_inverse=True, return_counts=True)
-        return distinct, place, count
-    counts = np.bincount(keys, minlength=high)  # a tenth of the time of sorting
-    distinct = np.flatnonzero(counts)
-    place = np.empty(high, np.int64)
-    place[distinct] = np.arange(len(distinct))
-    return distinct, place[keys], counts[distinct]
 
 
 class Recent:

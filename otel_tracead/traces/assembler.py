@@ -16,6 +16,7 @@ from otel_tracead.traces.late import Decision, DecisionCache
 from otel_tracead.traces.release import ReleasePolicy
 from otel_tracead.traces.trace import Release, Trace
 from otel_tracead.wire.batch import Envelope, SpanBatch
+from otel_tracead.wire.runs import Runs
 
 
 @dataclass(slots=True, eq=False)
@@ -117,15 +118,20 @@ class _Gathering(list[bytes]):
         self.delivery = delivery
 
     @property
-    def envelopes(self) -> list[Envelope]:
+    def envelopes(self) -> Runs[Envelope]:
         """The envelope of each span."""
-        found: list[Envelope] = []
+        values: list[Envelope] = []
+        counts: list[int] = []
+        begin = 0
         if self.turns is not None:
             turns = iter(self.turns)
             for envelope, end in zip(turns, turns, strict=True):
-                found += [envelope] * (end - len(found))
-        found += [self.envelope] * (len(self) - len(found))
-        return found
+                values.append(envelope)
+                counts.append(end - begin)
+                begin = end
+        values.append(self.envelope)
+        counts.append(len(self) - begin)
+        return Runs(values, counts)
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.traces.distinct import distinct
 from otel_tracead.traces.labels import LabelTemplate, with_callee
 from otel_tracead.traces.parents import Spans
 from otel_tracead.traces.sequences import Order, Sequences, arrange
@@ -127,11 +128,7 @@ class Encoder:
             self._reset()
         counts = np.array([len(trace.spans) for trace in traces], np.int64)
         first = np.concatenate(([0], np.cumsum(counts)))
-        heads = self._reader.read(
-            [trace.spans for trace in traces],
-            [trace.envelopes for trace in traces],
-            [trace.joined() for trace in traces],
-        )
+        heads = self._reader.read([trace.joined() for trace in traces], [trace.envelopes for trace in traces])
         if len(self._columns) < len(self._names):
             self._columns = np.array(self._names, np.int64).reshape(-1, 4)
         label, service, instance, place = self._columns[heads.code].T
@@ -185,7 +182,7 @@ class Encoder:
         """Give each event the index of its label, which names the callee where the template says so."""
         plain, services = list(self._labels), ["", *self._services]
         wide = len(services)
-        pairs, index = np.unique(label * wide + (callee + 1 if self._template.callee else 0), return_inverse=True)
+        pairs, index, _ = distinct(label * wide + (callee + 1 if self._template.callee else 0))
         names = [with_callee(plain[pair // wide], services[pair % wide]) for pair in pairs.tolist()]
         used, place = _used(np.arange(len(names)), names)
         return place[index], used

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from otel_tracead.traces.identity import trace_ids
 from otel_tracead.traces.trace import Release, Trace
 from otel_tracead.wire.batch import Envelope, SpanBatch
+from otel_tracead.wire.runs import Runs
 
 _REMEMBERED: Final = 100_000
 
@@ -89,7 +90,7 @@ class Gatherer:
         if trace_id in self._ended:
             self.late.append(LateSpan(trace_id, envelope, span))
             return False
-        self._open[trace_id] = Trace(trace_id, [], [])
+        self._open[trace_id] = Trace(trace_id, [], Runs([], []))
         return True
 
     def _end(self, trace_id: bytes, release: Release) -> Trace:

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from otel_tracead.delivery import Delivery
 from otel_tracead.wire.batch import Envelope
+from otel_tracead.wire.joined import Joined, join
+from otel_tracead.wire.runs import Runs
 
 
 class Release(StrEnum):
@@ -24,7 +26,7 @@ class Trace:
     Attributes:
         trace_id: 16 bytes.
         spans: each the encoded `Span`.
-        envelopes: of each span; parallel to `spans`.
+        envelopes: of each span; parallel to `spans`, and mostly `Runs`.
         release: why it was released.
         holds: (delivery, number of holds) that go with the spans.
         released_at: when, on the clock of whoever assembles (seconds).
@@ -32,18 +34,18 @@ class Trace:
 
     trace_id: bytes
     spans: list[bytes]
-    envelopes: list[Envelope]
+    envelopes: list[Envelope] | Runs[Envelope]
     release: Release = Release.WAIT
     holds: Sequence[tuple[Delivery, int]] = field(default=())
     released_at: float = 0.0
-    _joined: bytes | None = field(default=None, init=False, repr=False)
+    _joined: Joined | None = field(default=None, init=False, repr=False)
 
-    def joined(self) -> bytes:
+    def joined(self) -> Joined:
         """Give the bytes of all spans, one behind the other.
 
         The first call joins them: whoever reads them and whoever searches them touch each span once together. No span is
         added to a trace from then on.
         """
         if self._joined is None:
-            self._joined = b"".join(self.spans)
+            self._joined = join(self.spans)
         return self._joined

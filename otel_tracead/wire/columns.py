@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.wire.joined import Joined
+
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
@@ -78,8 +80,7 @@ class SpanBytes:
     """The joined bytes of many spans, to be read at many places at once.
 
     Args:
-        lists: of encoded spans; together `n`.
-        joined: the bytes of each list. The spans of a trace are near each other, so that joining them by themselves is faster.
+        lists: of encoded spans, each joined; together `n`.
 
     Attributes:
         byte: each byte `[bytes]`, with zeros behind the last.
@@ -88,11 +89,10 @@ class SpanBytes:
         last: the place behind all.
     """
 
-    def __init__(self, lists: Sequence[Sequence[bytes]], joined: Iterable[bytes] | None = None) -> None:
-        parts = map(b"".join, lists) if joined is None else joined
-        self._joined = b"".join((*parts, _PADDING))
+    def __init__(self, lists: Sequence[Joined]) -> None:
+        self._joined = b"".join((*(one.content for one in lists), _PADDING))
         self.byte = np.frombuffer(self._joined, np.uint8)
-        lengths = list(map(len, chain.from_iterable(lists)))
+        lengths = list(chain.from_iterable([one.lengths for one in lists]))
         self.ends = np.cumsum(np.array(lengths, np.int64))
         self.begins = np.concatenate(([0], self.ends))[: len(lengths)]
         self.last = len(self._joined) - len(_PADDING)

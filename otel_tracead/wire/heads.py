@@ -11,7 +11,9 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from otel_tracead.wire._shallow import SpanHead
 from otel_tracead.wire.columns import SpanBytes, mixed, read_columns
+from otel_tracead.wire.joined import Joined
 from otel_tracead.wire.otlp import text
+from otel_tracead.wire.runs import Runs
 
 _ID_BYTES: Final = 8
 _LATEST: Final = np.uint64(1 << 62)
@@ -79,24 +81,22 @@ class HeadReader:
 
     def read(
         self,
-        spans: Sequence[Sequence[bytes]],
+        spans: Sequence[Joined],
         groups: Sequence[Sequence[Hashable]],
-        joined: Iterable[bytes] | None = None,
     ) -> Heads:
         """Read the spans of several lists.
 
         Args:
-            spans: encoded, in lists (one a trace, for what stands near in memory is read faster); together `n`.
-            groups: what, beside its own fields, the name of each span depends on (its envelope); lists as *spans*.
-            joined: the bytes of each list, where somebody has them.
+            spans: encoded, in lists (one a trace, for what stands near in memory is joined faster); together `n`.
+            groups: what, beside its own fields, the name of each span depends on (its envelope); lists as *spans*, best
+                as `Runs`.
 
         Raises:
             ValueError: there are fewer groups than spans.
         """
-        data = SpanBytes(spans, joined)
+        data = SpanBytes(spans)
         columns = read_columns(data, self._wanted)
-        addresses = np.fromiter(map(id, chain.from_iterable(groups)), np.uint64, len(data))
-        code = self._known_codes(mixed(columns.naming, addresses), columns.read, data, groups)
+        code = self._known_codes(mixed(columns.naming, _addresses(groups, len(data))), columns.read, data, groups)
         heads = Heads(
             span_id=columns.span_id,
             parent_id=columns.parent_id,
@@ -187,6 +187,17 @@ class HeadReader:
                 self._codes.clear()
             self._codes[key] = code
         return code
+
+
+def _addresses(groups: Sequence[Sequence[Hashable]], spans: int) -> npt.NDArray[np.uint64]:
+    """Give a number for the group of each of so many *spans*, the same for the same group only."""
+    runs = [Runs.of(one) for one in groups]
+    values = list(chain.from_iterable([one.values for one in runs]))
+    counts = list(chain.from_iterable([one.counts for one in runs]))
+    found = np.repeat(np.fromiter(map(id, values), np.uint64, len(values)), counts)
+    if len(found) < spans:
+        raise ValueError(f"{len(found)} groups are too few for {spans} spans")
+    return found[:spans]
 
 
 def _length(key: bytes) -> bytes:

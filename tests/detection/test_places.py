@@ -114,12 +114,3 @@ def test_the_survival_of_a_sum_is_that_of_the_gamma_distribution(cases):
     n = np.array([count for count, _ in cases])
     x = n * np.array([share for _, share in cases])
     np.testing.assert_allclose(places._gamma_survival(n, x), np.maximum(gammaincc(n, x), 1e-300), rtol=1e-9)
-
-
-@given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 10**6))
-def test_distinct_numbers_are_found_the_quick_way_and_the_other(keys, factor):
-    given_keys = np.array(keys, np.int64) * factor  # far apart they are sorted, close together counted
-    distinct, place, count = places._distinct(given_keys)
-    wanted = np.unique(given_keys, return_inverse=True, return_counts=True)
-    for found, right in zip((distinct, place, count), wanted, strict=True):
-        assert found.tolist() == right.tolist()

@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otel_tracead.wire import heads
 from otel_tracead.wire.columns import SpanBytes, read_columns
 from otel_tracead.wire.heads import HeadReader
+from otel_tracead.wire.joined import join
 from otel_tracead.wire.otlp import text
 
 LONG_KEY = "long." * 60
@@ -60,7 +61,7 @@ def wanted(span: Span) -> tuple[tuple[str, str], ...]:
 def test_heads_are_those_of_a_full_parse(given_spans):
     names = Names()
     found = HeadReader(KEYS, names).read(
-        [[span.SerializeToString() for span, _ in given_spans]], [[group for _, group in given_spans]]
+        [join([span.SerializeToString() for span, _ in given_spans])], [[group for _, group in given_spans]]
     )
     for at, (span, group) in enumerate(given_spans):
 
@@ -86,7 +87,7 @@ def test_each_wanted_attribute_tells_namings_apart(key, others):
         Span(**ids, name="n", attributes=[*before, KeyValue(key=key, value=AnyValue(string_value=value))])
         for value in ("a", "b", "a" * 200, "a" * 199 + "b", "a")
     ]
-    codes = reader.read([[span.SerializeToString() for span in read]], [["x"] * len(read)]).code.tolist()
+    codes = reader.read([join([span.SerializeToString() for span in read])], [["x"] * len(read)]).code.tolist()
     assert codes[0] == codes[-1]
     assert len(set(codes)) == 4
 
@@ -108,7 +109,7 @@ def test_spans_of_the_usual_layout_need_no_parser(change):
     usual = {"trace_id": b"t" * 16, "span_id": b"s" * 8, "parent_span_id": b"p" * 8, "name": "n", "kind": 2}
     times = {"start_time_unix_nano": 1, "end_time_unix_nano": 2, "attributes": [KeyValue(key="k")] * 3}
     span = Span(**{**usual, **times, **change}).SerializeToString()
-    assert read_columns(SpanBytes([[span]]), {key.encode() for key in KEYS}).read.tolist() == [True]
+    assert read_columns(SpanBytes([join([span])]), {key.encode() for key in KEYS}).read.tolist() == [True]
 
 
 long_or_short = st.text("ab\xff\0", max_size=9) | st.text("ab\xff\0", min_size=50, max_size=150)
@@ -116,11 +117,11 @@ long_or_short = st.text("ab\xff\0", max_size=9) | st.text("ab\xff\0", min_size=5
 
 @given(st.lists(long_or_short, min_size=2, max_size=8, unique=True), st.integers(0, 70))
 def test_different_names_have_different_hashes_wherever_they_stand(names, before):
-    together = SpanBytes([[b"x" * before, *(name.encode() for name in names)]])
+    together = SpanBytes([join([b"x" * before, *(name.encode() for name in names)])])
     found = together.hashed(np.zeros(len(names) + 1, np.uint64), together.begins, together.ends - together.begins)[1:]
     assert len(set(found.tolist())) == len(names)
     for name, expected in zip(names, found.tolist(), strict=True):
-        alone = SpanBytes([[name.encode()]])
+        alone = SpanBytes([join([name.encode()])])
         assert alone.hashed(np.zeros(1, np.uint64), alone.begins, alone.ends).tolist() == [expected]
 
 
@@ -128,12 +129,12 @@ def test_a_naming_is_asked_for_once():
     names = Names()
     reader = HeadReader(KEYS, names)
     span = Span(name="a", attributes=[KeyValue(key="other", value=AnyValue(int_value=n)) for n in range(3)])
-    first = reader.read([[span.SerializeToString()]] * 3, [["x"]] * 3)
-    again = reader.read([[span.SerializeToString()]], [["x"]])
+    first = reader.read([join([span.SerializeToString()])] * 3, [["x"]] * 3)
+    again = reader.read([join([span.SerializeToString()])], [["x"]])
     assert [*first.code, *again.code] == [0] * 4
-    assert reader.read([[span.SerializeToString()]], [["y"]]).code.tolist() == [1]
+    assert reader.read([join([span.SerializeToString()])], [["y"]]).code.tolist() == [1]
     reader.forget()
-    assert reader.read([[span.SerializeToString()]], [["x"]]).code.tolist() == [2]
+    assert reader.read([join([span.SerializeToString()])], [["x"]]).code.tolist() == [2]
 
 
 def test_memory_is_bounded(monkeypatch):
@@ -144,7 +145,7 @@ def test_memory_is_bounded(monkeypatch):
         value = AnyValue(string_value=str(number) * (2000 if number % 2 else 1))
         span = Span(name=f"n{number}", attributes=[KeyValue(key="db.system", value=value)])
         for _ in range(2):
-            reader.read([[span.SerializeToString()]], [["x"]])
+            reader.read([join([span.SerializeToString()])], [["x"]])
         assert len(reader._codes) <= 3
         assert len(reader._texts) <= 3
         assert all(len(one) < 1024 for one in reader._texts)
@@ -155,7 +156,7 @@ def test_an_attribute_whose_value_comes_first_is_read():
     pieces = b"\x12" + bytes([len(value)]) + value + b"\x0a\x09db.system"
     span = Span(name="x").SerializeToString() + b"\x4a" + bytes([len(pieces)]) + pieces
     names = Names()
-    HeadReader(KEYS, names).read([[span]], [["x"]])
+    HeadReader(KEYS, names).read([join([span])], [["x"]])
     assert names.given[0][-1] == (("db.system", "redis"),)
 
 
@@ -165,7 +166,7 @@ def test_odd_names_and_no_spans(keys):
     reader = HeadReader(keys, names)
     assert len(reader.read([], []).code) == 0
     empty = b"\x4a\x00"  # an attribute without a key
-    reader.read([[b"\x2a\x02\xff\xfe" + empty, b""]], [["x", "x"]])
+    reader.read([join([b"\x2a\x02\xff\xfe" + empty, b""])], [["x", "x"]])
     assert [one[1] for one in names.given] == ["\ufffd\ufffd", ""]
     with pytest.raises(ValueError):
-        reader.read([[b""]], [[]])
+        reader.read([join([b""])], [[]])

@@ -14,6 +14,7 @@ from otel_tracead.detection.marking import Marked
 from otel_tracead.processors.tracead.judged import Verdicts, verdicts
 from otel_tracead.traces.late import Decision
 from otel_tracead.wire.batch import Envelope, SpanBatch, group
+from otel_tracead.wire.runs import Runs
 
 MAX_SPANS: Final = 8192
 MAX_BYTES: Final = 2 * 1024 * 1024  # half of what a gRPC server takes by default
@@ -87,8 +88,10 @@ def _batches(traces: Sequence[Marked], size: int) -> list[SpanBatch]:
     """Group the spans of *traces*, *size* bytes, by their envelopes."""
     groups: defaultdict[Envelope, list[bytes]] = defaultdict(list)
     for one in traces:
-        for envelope, span in zip(one.trace.envelopes, one.spans, strict=True):
-            groups[envelope].append(span)
+        runs, begin = Runs.of(one.trace.envelopes), 0
+        for envelope, count in zip(runs.values, runs.counts, strict=True):
+            groups[envelope] += one.spans[begin : begin + count]
+            begin += count
     if _fits(sum(map(len, groups.values())), size, groups):
         return [SpanBatch(list(groups.items()))]
     spans = list(chain.from_iterable(one.spans for one in traces))
