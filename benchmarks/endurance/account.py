@@ -23,7 +23,7 @@ class Account:
         traces: whose requests were all acknowledged, giant ones left out.
         unjudged: of these, without a verdict.
         again: verdicts beyond a trace's first one that say the same: copies.
-        differing: traces with verdicts that differ, or with a span that is marked in one copy and not in another.
+        differing: traces with verdicts that differ, or with a span that the stage doubled, and marked in one copy only.
         in_part: traces with a span that only came after the verdict, although all were sent in time.
         late: likewise, where the sender itself could not deliver a span in time.
         first_missing: numbers of the first spans that are missing.
@@ -83,7 +83,8 @@ def account(traffic: Round, ledger: Ledger, wait: float) -> Account:
         first = _least(np.where(sent > 0, sent, np.inf)[request_of], traffic.trace_of, shape.traces)
         last = -_least(-answered[request_of], traffic.trace_of, shape.traces)
         behind = ~_all((seen != LATE) | missing, traffic.trace_of, shape.traces) & whole
-        both = ~_all(seen & (PLAIN | MARKED) != (PLAIN | MARKED), traffic.trace_of, shape.traces)
+        # Two copies that the sender made belong to one trace, of which one span is to blame.
+        both = ~_all((seen & (PLAIN | MARKED) != (PLAIN | MARKED)) | retried, traffic.trace_of, shape.traces)
         counts["traces"] += int(whole.sum())
         counts["unjudged"] += int((whole & (verdicts == 0)).sum())
         counts["again"] += int(np.maximum(verdicts.astype(np.int64) - 1, 0).sum())

@@ -208,10 +208,10 @@ def table(outcomes: Sequence[Outcome]) -> str:
         ("came out and were never sent", lambda one: f"{one.account.foreign:,}"),
         ("traces acknowledged", lambda one: f"{one.account.traces:,}"),
         ("  without a verdict", lambda one: f"{one.account.unjudged:,}"),
-        ("  whose verdict came out again", lambda one: f"{one.account.again:,}"),
-        ("  with two different verdicts", lambda one: f"{one.account.differing:,}"),
-        ("  judged in part", lambda one: f"{one.account.in_part:,}"),
-        ("  late, as the sender could not deliver", lambda one: f"{one.account.late:,}"),
+        ("  whose verdict came out again", lambda one: _if_kept(one, one.account.again)),
+        ("  with two different verdicts", lambda one: _if_kept(one, one.account.differing)),
+        ("  judged in part", lambda one: _if_kept(one, one.account.in_part)),
+        ("  late, as the sender could not deliver", lambda one: _if_kept(one, one.account.late)),
         ("requests refused and sent again", lambda one: f"{one.sent.refused:,}"),
         ("attempts without an answer", lambda one: f"{one.sent.unanswered:,}"),
         ("s until it takes spans, median, most", lambda one: _middle_and_most(one.ready)),
@@ -221,6 +221,11 @@ def table(outcomes: Sequence[Outcome]) -> str:
     ]
     head = f"{'':<42}" + "".join(f"{_WORDS[one.end]:>40}" for one in outcomes)
     return "\n".join([head, *(f"{name:<42}" + "".join(f"{say(one):>40}" for one in outcomes) for name, say in rows)])
+
+
+def _if_kept(one: Outcome, count: int) -> str:
+    """Without a store nobody promises anything of a trace that began before the end and went on after it."""
+    return f"{count:,}" if one.end == "kill" else "-"
 
 
 def _middle_and_most(values: Sequence[float]) -> str:

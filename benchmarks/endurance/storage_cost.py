@@ -81,7 +81,7 @@ def table(runs: Sequence[Run]) -> str:
     found = {one.system.name: [run for run in runs if run.system == one.system.name] for one in SUBJECTS}
     cpu = {name: median(run.cpu_us for run in own) for name, own in found.items() if own}
     head = (
-        f"{'':<30}{'µs/span':>9}{'min-max':>14}{'store':>8}{'cores':>7}{'MiB':>6}{'p50 ms':>8}{'p99 ms':>8}"
+        f"{'':<32}{'µs/span':>9}{'min-max':>14}{'store':>8}{'cores':>7}{'MiB':>6}{'p50 ms':>8}{'p99 ms':>8}"
         f"{'spans/s':>9}{'lost':>6}"
     )
     lines = [head]
@@ -92,7 +92,7 @@ def table(runs: Sequence[Run]) -> str:
         spread = f"{min(run.cpu_us for run in own):.2f}-{max(run.cpu_us for run in own):.2f}"
         more = cpu[one.system.name] - cpu[one.beside] if one.beside in cpu else math.nan
         lines.append(
-            f"{one.system.name:<30}{cpu[one.system.name]:>9.2f}{spread:>14}"
+            f"{one.system.name:<32}{cpu[one.system.name]:>9.2f}{spread:>14}"
             f"{f'{more:+.2f}' if one.system.name != one.beside else '':>8}{median(run.cores for run in own):>7.2f}"
             f"{median(run.rss_mib for run in own):>6.0f}{median(run.p50_ms for run in own):>8.1f}"
             f"{median(run.p99_ms for run in own):>8.1f}{median(run.achieved for run in own):>9,.0f}"
@@ -154,7 +154,7 @@ def main(
         for rate in map(rate_of, rates):
             part = [one for one in runs if (one.spans_per_request, one.rate) == (size, rate)]
             sections += [f"{size} spans a request of {files[size][1]:.0f} bytes a span, {words_of(rate)}", table(part)]
-    what = "\n".join(f"{one.system.name:<30}{one.system.description}" for one in subjects)
+    what = "\n".join(f"{one.system.name:<32}{one.system.description}" for one in subjects)
     lost = sum(abs(one.lost) for one in runs)
     document: dict[str, Any] = {
         **told,
