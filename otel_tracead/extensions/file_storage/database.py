@@ -13,8 +13,8 @@ Row = tuple[int, str, int, int, bytes]
 
 _APPLICATION: Final = 0x6F747472  # "ottr"
 _VERSION: Final = 1
-_PAGE: Final = 8192
-_CHECKPOINT_PAGES: Final = (4 << 20) // _PAGE
+_PAGE: Final = 4096
+_CHECKPOINT_PAGES: Final = (8 << 20) // _PAGE
 _LARGEST_WAL: Final = 16 << 20
 _CACHE_KIB: Final = 4096
 _SMALL: Final = 256 << 20
@@ -102,6 +102,7 @@ def _set_up(database: sqlite3.Connection, path: Path, *, fsync: bool) -> None:
         raise StartError(f"{path} was written by a newer version (its format is {version}); it is left as it is")
     if database.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise sqlite3.OperationalError("its file system takes no write-ahead log")
+    database.execute("PRAGMA secure_delete = OFF")  # some builds would write zeros over every record that is removed
     database.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
     database.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     database.execute(f"PRAGMA journal_size_limit = {_LARGEST_WAL}")

@@ -28,7 +28,7 @@ from otel_tracead.extensions.file_storage.salvage import move_aside, put_aside, 
 from otel_tracead.extensions.file_storage.wal import lost_commits
 from otel_tracead.storage import Entry
 
-_SPARE: Final = 8 << 20
+_SPARE: Final = 16 << 20
 """Bytes that a file keeps in reserve: when the disk is full, removing records needs room, too."""
 _FREE: Final = 16 << 20
 """Bytes of a file that may be unused before some of them are given back to the file system."""
@@ -194,7 +194,7 @@ class RecordFile:
             page = _page(database)
             free = database.execute("PRAGMA freelist_count").fetchone()[0] * page
             if free > _FREE:
-                database.execute(f"PRAGMA incremental_vacuum({_STEP // page})").fetchall()
+                _give_back(database)
                 more = free - _STEP > _FREE
         self._measure()
         return more
@@ -296,8 +296,7 @@ class RecordFile:
         if removals:
             self._write(database, (), removals)
         for _ in range(_STEPS):
-            database.execute(f"PRAGMA incremental_vacuum({_STEP // _page(database)})").fetchall()
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            _give_back(database)
             if not database.execute("PRAGMA freelist_count").fetchone()[0]:
                 break
         if refill:
@@ -413,6 +412,13 @@ def _delete(database: sqlite3.Connection, numbers: Sequence[int]) -> int:
         removed += cursor.rowcount
         start += size
     return removed
+
+
+def _give_back(database: sqlite3.Connection) -> None:
+    """Cut `_STEP` bytes of unused room off the file."""
+    # `execute` would stop at the first page: the statement has rows, but no columns.
+    database.executescript(f"PRAGMA incremental_vacuum({_STEP // _page(database)})")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _page(database: sqlite3.Connection) -> int:

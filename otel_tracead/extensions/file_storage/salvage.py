@@ -93,6 +93,7 @@ def _open(path: Path) -> sqlite3.Connection | None:
     database = sqlite3.connect(path, isolation_level=None)
     try:
         database.execute("PRAGMA trusted_schema = OFF")
+        database.execute("PRAGMA writable_schema = ON")  # else SQLite reads nothing of a file that was cut off
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("SELECT 1 FROM records LIMIT 1").fetchone()
     except sqlite3.Error:
