@@ -47,6 +47,11 @@ async def running(path: Path, **written: object) -> AsyncIterator[Disk]:
         await disk.extension.shutdown()
 
 
+def files(path: Path) -> list[str]:
+    """Names of what lies in a folder, sorted."""
+    return sorted(found.name for found in path.iterdir())
+
+
 def body(number: int, size: int = 3000) -> bytes:
     """What the child stores: some are small, some go over many pages."""
     return number.to_bytes(4) * (size * (1 + 9 * (number % 7 == 0)) // 4)

@@ -15,7 +15,7 @@ from otel_tracead.extensions.file_storage import FACTORY, FileStorage, FileStora
 from otel_tracead.extensions.file_storage.extension import file_name
 from otel_tracead.storage import Entry, Log, Storage, StorageUnavailable, Store
 from otel_tracead.telemetry import STORAGE_BYTES, STORAGE_COMMITS, STORAGE_RECORDS, STORAGE_SIZE, STORAGE_STORED
-from tests.extensions.file_storage.disk import NAME, Disk, running
+from tests.extensions.file_storage.disk import NAME, Disk, files, running
 
 
 async def test_it_is_what_components_ask_for(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ async def test_metrics_and_files(tmp_path: Path) -> None:
         assert (disk.value(STORAGE_STORED), disk.value(STORAGE_BYTES), disk.value(STORAGE_RECORDS)) == (3, 3001, 2)
         assert disk.value(STORAGE_SIZE) > 8 << 20
         assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
-    assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, f"{NAME}.lock", f"{NAME}.spare"]
+    assert files(tmp_path) == [NAME, f"{NAME}.lock", f"{NAME}.spare"]
 
 
 async def test_files_shrink_when_what_they_held_is_gone(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from otel_tracead.errors import StartError
 from otel_tracead.extensions.file_storage import database
 from otel_tracead.health import Status
 from otel_tracead.telemetry import STORAGE_DAMAGED
-from tests.extensions.file_storage.disk import NAME, body, running
+from tests.extensions.file_storage.disk import NAME, body, files, running
 
 RECORDS = 120
 
@@ -35,7 +35,7 @@ def flip(path: Path, *places: int) -> None:
 
 
 def aside(path: Path) -> list[str]:
-    return sorted(found.name for found in path.iterdir() if ".damaged-" in found.name)
+    return [name for name in files(path) if ".damaged-" in name]
 
 
 def garbage(path: Path) -> None:
@@ -90,8 +90,8 @@ async def test_one_flipped_bit_costs_no_more_than_one_record_or_is_told(tmp_path
     whole = (tmp_path / NAME).read_bytes()
     chance = random.Random(2)
     for _ in range(15):
-        for path in tmp_path.iterdir():
-            path.unlink()
+        for name in files(tmp_path):
+            (tmp_path / name).unlink()
         spoilt = bytearray(whole)
         spoilt[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         (tmp_path / NAME).write_bytes(spoilt)
