@@ -120,8 +120,10 @@ class Survival(RuleBasedStateMachine):
         after_root=st.sampled_from(["0s", "1s"]),
         share=st.sampled_from([0, 100]),
         mode=st.sampled_from(["all", "anomalous"]),
+        together=st.sampled_from([1, 16]),
     )
-    def begin(self, traces, spans, after_root, share, mode):
+    def begin(self, traces, spans, after_root, share, mode, together):
+        self.together = together
         self.sampled = share < 100
         self.config = TraceadConfig.model_validate(
             {
@@ -156,7 +158,7 @@ class Survival(RuleBasedStateMachine):
             fail=self.failures.append,
             logger=_QUIET,
         )
-        bounds = Bounds(pending_spans=40, batch_spans=8, replay_seconds=0.5)
+        bounds = Bounds(pending_spans=40, batch_spans=self.together, replay_seconds=0.5)
         self.processor = TraceadProcessor(self.config, given, self.outlet, models, bounds)
         self.loop.do(self.processor.start())
         self.loop.settle()
@@ -231,11 +233,14 @@ class Survival(RuleBasedStateMachine):
     def retry_later(self, which):
         self.exporters[which].queue.rotate(-1)
 
-    @rule(seconds=st.sampled_from([2.0, 5.0]))
-    def flow(self, seconds):
-        """Let traces be released and judged, and reach the exporters."""
+    @rule(seconds=st.sampled_from([2.0, 5.0]), sent=st.booleans())
+    def flow(self, seconds, sent):
+        """Let traces be released and judged, and reach the exporters, and perhaps the backends."""
         self.wait(seconds)
         self.judge()
+        if sent:
+            self.export(0, 1)
+            self.export(1, 1)
 
     @rule()
     def export_all(self):
@@ -261,7 +266,7 @@ class Survival(RuleBasedStateMachine):
         if self.loop.time() - self.trouble < 3.0:
             self.one_verdict = False
 
-    @rule(more=st.integers(0, 3))
+    @rule(more=st.integers(0, 8))
     def crash(self, more):
         self.end()
         self.exactly_once = False

@@ -16,6 +16,7 @@ from otel_tracead.detection.verdicts import AnomalyType, Level, ModelInfo, SpanV
 from otel_tracead.errors import Backpressure
 from otel_tracead.processors.tracead.config import TraceadConfig
 from otel_tracead.processors.tracead.processor import Bounds, TraceadProcessor
+from otel_tracead.testing import MemoryStorage
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.batch import Envelope
 
@@ -122,14 +123,20 @@ class Backend:
 class Stage:
     """A running processor with its neighbours; as a context manager it is started and shut down."""
 
-    def __init__(self, bounds: Bounds | None = None, **config: object) -> None:
+    def __init__(self, bounds: Bounds | None = None, storage: MemoryStorage | None = None, **config: object) -> None:
         self.detector = FakeDetector()
         self.models = FakeModels(self.detector)
         self.backend = Backend()
         self.failed: list[BaseException] = []
+        extensions = {} if storage is None else {"file_storage": storage}
         self.settings = Settings(
-            id="tracead", kind=Kind.PROCESSOR, logger=structlog.get_logger(), fail=self.failed.append
+            id="tracead",
+            kind=Kind.PROCESSOR,
+            logger=structlog.get_logger(),
+            fail=self.failed.append,
+            extensions=extensions,
         )
+        config |= {"storage": "file_storage"} if extensions else {}
         self.config = TraceadConfig.model_validate({"wait_duration": "10ms", "shutdown_timeout": "5s"} | config)
         self.processor = TraceadProcessor(self.config, self.settings, self.backend, self.models, bounds)
         self.deliveries: list[Delivery] = []
