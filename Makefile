@@ -8,6 +8,7 @@
 #   make bench        what it costs, beside other stages, and the targets (docs/results/); 25 minutes
 #   make bench-check  whether a span has become dearer than it was, in a minute
 #   make flame        flame graphs of the stage under load (docs/results/flames/)
+#   make soak         an hour under load with faults at random (docs/results/soak.txt); SOAK="--minutes 10" for other options
 #   make bench-gpu    scoring and training on CUDA, on a machine that has it (docs/gpu.md)
 #   make model        train the bundled model anew (model_artifacts/shop)
 #   make evaluate     the paper's experiments, the targets and the ablation, into docs/results/ (hours)
@@ -31,12 +32,12 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint fuzz bench bench-check bench-model flame bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
+.PHONY: help demo test test-peers lint fuzz bench bench-check bench-model flame soak bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
-	@sed -n '3,17s/^#   //p' Makefile
+	@sed -n '3,18s/^#   //p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/otel-tracead demo
@@ -79,6 +80,11 @@ bench-model: $(VENV)/.train
 
 flame: $(VENV)/.dev $(BENCH_MODEL)
 	$(BIN)/python -m benchmarks.flames
+
+SOAK ?=
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.endurance soak $(SOAK)
 
 bench-gpu: $(VENV)/.train $(VENV)/.cuda
 	$(BIN)/python -m benchmarks.gpu
