@@ -76,7 +76,8 @@ def _all(names: list[str], seconds: float, jobs: int, keep: Path) -> list[Outcom
     ends = time.monotonic() + seconds
     while waiting or running:
         while waiting and len(running) < jobs:
-            share = max(5.0, (ends - time.monotonic()) * jobs / len(waiting))
+            left = ends - time.monotonic()
+            share = max(5.0, min(left, left * jobs / len(waiting)))
             name = waiting.pop(0)
             print(f"{name}: {share:.0f} s", flush=True)
             running.append((_Run(name, share, keep), Outcome(name)))
@@ -103,7 +104,10 @@ class _Run:
         self._before = set(self._found.iterdir())
         write = "import sys; from pathlib import Path; from fuzz import targets; t = targets.find(sys.argv[1])\n"
         write += "for n, one in enumerate([*t.seeds(), *t.cases()]): (Path(sys.argv[2]) / str(n)).write_bytes(one)"
-        subprocess.run([sys.executable, "-c", write, name, str(self._seeds)], check=True, cwd=_ROOT)
+        # Where this fails, so does the target itself, and says why.
+        subprocess.run(
+            [sys.executable, "-c", write, name, str(self._seeds)], check=False, capture_output=True, cwd=_ROOT
+        )
         self._process = self._start(seconds)
 
     def _start(self, seconds: float) -> "subprocess.Popen[bytes]":
