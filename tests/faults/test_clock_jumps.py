@@ -52,7 +52,10 @@ CALLS = {
 
 
 def looks_at_the_clock(path: Path) -> bool:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    if not any(f"{module}.{name}" in text for module, name in CALLS):
+        return False
+    tree = ast.parse(text)
     return any(
         isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in CALLS
         for node in ast.walk(tree)
