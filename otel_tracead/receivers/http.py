@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from otel_tracead.auth import server_authenticator, warn_if_open
 from otel_tracead.component import Settings
@@ -15,7 +15,7 @@ from otel_tracead.errors import Backpressure, InvalidRequest, PipelineError, Una
 from otel_tracead.receivers.compression import too_large
 from otel_tracead.receivers.cors import Cors
 from otel_tracead.receivers.http_config import HttpListenerConfig
-from otel_tracead.receivers.listening import bind
+from otel_tracead.receivers.listening import bind, stop_accepting
 from otel_tracead.receivers.room import Visit
 from otel_tracead.status import answer, retry_after_header
 
@@ -27,8 +27,8 @@ _LISTENS_ON: Final = 1.0
 LINGER: Final = 10.0
 """Seconds that idle connections to a listener which has a successor are kept: SDKs send every 5 s."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Refuse = Callable[[web.Request, PipelineError], web.StreamResponse]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Refuse = Callable[[web.BaseRequest, PipelineError], web.StreamResponse]
 
 
 class HttpListener:
@@ -57,7 +57,7 @@ class HttpListener:
         self._params = () if config.auth is None else config.auth.request_params
         self._cors = Cors(config.cors) if config.cors is not None and config.cors.allowed_origins else None
         self._headers = {name: value.get_secret_value() for name, value in config.response_headers.items()}
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
         self._socket: socket.socket | None = None
         self._retiring = False
 
@@ -74,17 +74,16 @@ class HttpListener:
         """
         config = self._config
         context = None if config.tls is None else config.tls.context()
-        application = web.Application(client_max_size=config.body_limit)
-        application.router.add_route("*", "/{path:.*}", self._serve)
-        runner = web.AppRunner(
-            application,
+        # No `web.Application`: there is nothing to route.
+        server = web.Server(
+            self._serve,
             access_log=None,
             auto_decompress=False,  # ours is bounded
             read_bufsize=_READ_BUFFER,
-            shutdown_timeout=drain_timeout,
             lingering_time=_LISTENS_ON,  # to a body that was not asked for: whoever sends it reads the answer
             keepalive_timeout=config.idle_timeout or _LONGEST_IDLE,
         )
+        runner = web.ServerRunner(server, shutdown_timeout=drain_timeout)
         listening = (None if before is None else before.shared(config.endpoint)) or bind(config.endpoint)
         try:
             await runner.setup()
@@ -114,11 +113,12 @@ class HttpListener:
         if runner is None or listening is None or runner.server is None:
             return
         self._retiring = True
-        # Accept no more, but let asyncio finish what it has accepted: it drops such connections when a server closes.
-        asyncio.get_running_loop().remove_reader(listening)
-        await asyncio.sleep(_HANDSHAKE)
-        for site in runner.sites:
-            await site.stop()
+
+        async def close() -> None:
+            for site in runner.sites:
+                await site.stop()
+
+        await stop_accepting(listening, close, _HANDSHAKE)
         until = time.monotonic() + LINGER
         while self._runner is runner and runner.server.connections and time.monotonic() < until:  # noqa: ASYNC110 (no event tells)
             await asyncio.sleep(_PAUSE)
@@ -130,7 +130,9 @@ class HttpListener:
             return None
         return self._socket.dup()
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if "Expect" in request.headers:
+            await _go_ahead(request)
         preflight = None if self._cors is None else self._cors.preflight(request.method, request.headers)
         if preflight is not None:
             response: web.StreamResponse = web.Response(status=204, headers=preflight)
@@ -144,7 +146,7 @@ class HttpListener:
             response.force_close()
         return response
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._authenticator is not None:
             try:
                 waiting = self._authenticator.authenticate(self._proof(request))
@@ -158,7 +160,7 @@ class HttpListener:
                 return response
         return await self._handler(request)
 
-    def _proof(self, request: web.Request) -> Mapping[str, list[str]]:
+    def _proof(self, request: web.BaseRequest) -> Mapping[str, list[str]]:
         """Give the headers by name in lower case, and the parameters that stand for some."""
         headers: dict[str, list[str]] = {}
         for name, value in request.headers.items():
@@ -169,7 +171,20 @@ class HttpListener:
         return headers
 
 
-async def read_body(request: web.Request, config: HttpListenerConfig, visit: Visit) -> bytes:
+async def _go_ahead(request: web.BaseRequest) -> None:
+    """Ask for the body of a sender that waits to be asked (RFC 9110, section 10.1.1).
+
+    Raises:
+        HTTPExpectationFailed: it expects something else.
+    """
+    expected = request.headers["Expect"]
+    if expected.lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text=f"unknown expectation: {expected[:40]!r}\n")
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def read_body(request: web.BaseRequest, config: HttpListenerConfig, visit: Visit) -> bytes:
     """Read the body of *request* as it came, within the size that *config* allows and the room that there is.
 
     Raises:
@@ -180,11 +195,17 @@ async def read_body(request: web.Request, config: HttpListenerConfig, visit: Vis
     limit = config.body_limit
     if request.content_length is not None and request.content_length > limit:
         raise too_large(limit)
-    body = bytearray()
+    content, body = request.content, bytearray()
     try:
+        if content.is_eof():  # it came with its headers, as small ones do: nothing to wait for
+            whole = content.read_nowait()
+            visit.take(len(whole))
+            if len(whole) > limit:
+                raise too_large(limit)
+            return whole
         async with asyncio.timeout(config.read_timeout or None) as patience:
             visit.comes(patience)
-            while part := await request.content.readany():
+            while part := await content.readany():
                 visit.take(len(part))
                 body += part
                 if len(body) > limit:

@@ -32,11 +32,11 @@ class HttpServer:
         self._listens_by = config
         self._room = Room(max(_ROOM, 2 * config.body_limit))
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer *request*."""
         raise NotImplementedError
 
-    def turn_away(self, request: web.Request, error: PipelineError) -> web.StreamResponse:
+    def turn_away(self, request: web.BaseRequest, error: PipelineError) -> web.StreamResponse:
         """Answer a request whose sender may not send, or not now, before its body is read."""
         raise NotImplementedError
 
@@ -62,7 +62,7 @@ class HttpServer:
         self.intake.refuse(InvalidRequest(message))
         return text(status, message, **headers)
 
-    async def receive(self, request: web.Request, decode: Callable[[bytes], SpanBatch]) -> None:
+    async def receive(self, request: web.BaseRequest, decode: Callable[[bytes], SpanBatch]) -> None:
         """Read the body of *request* and take it in.
 
         Raises:

@@ -1,6 +1,8 @@
 """What every listener does alike: find its address, bind it or say why not."""
 
+import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from otel_tracead.config_types import Endpoint
@@ -38,6 +40,25 @@ def bind(endpoint: Endpoint) -> socket.socket:
         return socket.create_server((host, endpoint.port), family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::")
     except OSError as error:
         raise cannot_listen(endpoint, error) from error
+
+
+async def stop_accepting(listening: socket.socket, close: Callable[[], Awaitable[None]], patience: float) -> None:
+    """Accept no more connections, and return when those that were accepted have begun.
+
+    Args:
+        listening: the server's socket.
+        close: closes the server.
+        patience: seconds that a connection may take to begin.
+    """
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        # It accepts in steps, and drops what is between them when the server is closed.
+        loop.remove_reader(listening)
+        await asyncio.sleep(patience)
+        await close()
+    else:  # uvloop's accepts in one step, and a server's socket is nobody else's there
+        await close()
+        await asyncio.sleep(patience)
 
 
 def cannot_listen(endpoint: Endpoint, error: Exception) -> OSError:

@@ -44,7 +44,7 @@ class OtlpHttpServer(HttpServer):
         self._path = config.traces_url_path
         self._envelopes = otlp.Envelopes()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer as the OTLP specification says (see `HttpServer.handle`)."""
         if request.path != self._path:
             return self.refuse(404, f"404 page not found, traces go to {self._path}")
@@ -59,7 +59,7 @@ class OtlpHttpServer(HttpServer):
             return _refusal(error, encoding)
         return web.Response(body=encoding.success, content_type=encoding.content_type)
 
-    def turn_away(self, request: web.Request, error: PipelineError) -> web.StreamResponse:
+    def turn_away(self, request: web.BaseRequest, error: PipelineError) -> web.StreamResponse:
         """Answer with a Status where the sender says how to encode one (see `HttpServer.turn_away`)."""
         self.intake.refuse(error)
         encoding = _ENCODINGS.get(request.content_type)

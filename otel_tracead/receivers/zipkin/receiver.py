@@ -40,7 +40,7 @@ class ZipkinServer(HttpServer):
         self._config = config
         self._envelopes = Envelopes()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer as Zipkin's server does (see `HttpServer.handle`)."""
         v1 = _V1_PATH in request.path
         if not v1 and _V2_PATH not in request.path:
@@ -62,7 +62,7 @@ class ZipkinServer(HttpServer):
             return text_of(error)
         return web.Response(status=202)
 
-    def turn_away(self, request: web.Request, error: PipelineError) -> web.StreamResponse:  # noqa: ARG002
+    def turn_away(self, request: web.BaseRequest, error: PipelineError) -> web.StreamResponse:  # noqa: ARG002
         """Answer in plain text (see `HttpServer.turn_away`)."""
         self.intake.refuse(error)
         return text_of(error)
