@@ -4,7 +4,6 @@ What is left is the price of everything around the network: the yardstick for th
 leads here: the processor is replaced by a factory that this module hands to the registry.
 """
 
-import asyncio
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,6 +11,7 @@ from unittest.mock import patch
 import click
 import numpy as np
 
+from otel_tracead import event_loop
 from otel_tracead.component import Consumer, Factory, Kind, Settings
 from otel_tracead.detection import detector
 from otel_tracead.detection.scorer import Details, Surprise
@@ -86,7 +86,7 @@ def main(config: Path) -> None:
     async def run() -> int:
         return await Runner(loaded, lambda found: make_logger(found.telemetry.logs, found.base)).run()
 
-    raise SystemExit(asyncio.run(run()))
+    raise SystemExit(event_loop.run(run()))
 
 
 if __name__ == "__main__":

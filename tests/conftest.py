@@ -1,15 +1,36 @@
 """What every test may use."""
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from otel_tracead.event_loop import factory
+
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("repeatable")
+
+
+# Of connections and of sockets that are handed over: they run on both event loops that a stage may have.
+_ON_BOTH_LOOPS = {
+    "test_grpc_channel.py",
+    "test_grpc_connection.py",
+    "test_http_expectation.py",
+    "test_receiver_reload.py",
+}
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests on the event loop of a stage (see `otel_tracead.event_loop`), some also on the one without uvloop."""
+    used = factory()
+    others = {"asyncio": asyncio.new_event_loop} if item.path.name in _ON_BOTH_LOOPS else {}
+    return {used.__module__: used, **others}
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,18 @@ OURS = "otel_tracead."
 
 # From the ground up: a module imports what stands in lines above its own, or its own package.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_version", "daemon", "errors", "duration", "fingerprint", "health", "log_limit", "process", "telemetry"),
+    (
+        "_version",
+        "daemon",
+        "errors",
+        "duration",
+        "event_loop",
+        "fingerprint",
+        "health",
+        "log_limit",
+        "process",
+        "telemetry",
+    ),
     ("moment",),  # a duration back from something is one
     ("wire", "http2"),
     ("delivery", "status"),

@@ -1,6 +1,5 @@
 """`run`: the pipeline stage, until a signal ends it."""
 
-import asyncio
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ def command(config: tuple[str, ...], overrides: tuple[str, ...]) -> int:
 
     SIGTERM and SIGINT drain and stop; SIGHUP reads the configuration again.
     """
+    from otel_tracead import event_loop
     from otel_tracead.service.config import ServiceConfig
     from otel_tracead.service.loading import load
     from otel_tracead.service.logs import forward_logging, make_logger
@@ -31,4 +31,4 @@ def command(config: tuple[str, ...], overrides: tuple[str, ...]) -> int:
     async def run() -> int:
         return await Runner(lambda: load(places), logger_for, forward_logging).run()
 
-    return asyncio.run(run())
+    return event_loop.run(run())

@@ -69,6 +69,8 @@ class GrpcConnection(Http2Protocol[_Call]):
         self._hall.connections.add(self)
         self._hall.left.clear()
         self._look_after()
+        if self._hall.closed:
+            self.drain()
 
     def connection_lost(self, error: Exception | None) -> None:
         """See `asyncio.Protocol`."""

@@ -31,6 +31,7 @@ class Hall:
     Attributes:
         connections: those that there are.
         left: set while there are none.
+        closed: whether connections that are only beginning, as handshakes take their time, are of no use any more.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Hall:
         self.connections: set[GrpcConnection] = set()
         self.left = asyncio.Event()
         self.left.set()
+        self.closed = False
         self._cleared = 0.0
 
     def make_room(self, now: float) -> None:

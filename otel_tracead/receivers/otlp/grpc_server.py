@@ -8,7 +8,7 @@ from otel_tracead.auth import server_authenticator, warn_if_open
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.config_types import Endpoint
 from otel_tracead.receivers.intake import Intake
-from otel_tracead.receivers.listening import bind
+from otel_tracead.receivers.listening import bind, stop_accepting
 from otel_tracead.receivers.otlp.config import GrpcServerConfig
 from otel_tracead.receivers.otlp.grpc_connection import GrpcConnection
 from otel_tracead.receivers.otlp.grpc_hall import Hall
@@ -93,10 +93,13 @@ class OtlpGrpcServer:
 
     async def retire(self) -> None:
         """Leave the address to the successor, tell the clients to connect again, and stop."""
-        if self._socket is not None:
-            # Accept no more, but let asyncio finish what it has accepted: it drops such connections when a server closes.
-            asyncio.get_running_loop().remove_reader(self._socket)
-            await asyncio.sleep(_ACCEPTED)
+        server = self._server
+        if self._socket is not None and server is not None:
+
+            async def close() -> None:
+                server.close()
+
+            await stop_accepting(self._socket, close, _ACCEPTED)
         await self.stop()
 
     async def stop(self) -> None:
@@ -105,6 +108,7 @@ class OtlpGrpcServer:
         if server is None or self._hall is None:
             return
         server.close()
+        self._hall.closed = True
         for connection in tuple(self._hall.connections):
             connection.drain()
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Self
 
 import grpc
@@ -81,9 +82,10 @@ class Client:
 
     async def listen(self) -> None:
         self.flush()
-        while data := await self.reader.read(65536):
-            self.events += self.http.receive_data(data)
-            self.flush()
+        with suppress(ConnectionResetError):  # the server has closed before it read all that we sent
+            while data := await self.reader.read(65536):
+                self.events += self.http.receive_data(data)
+                self.flush()
         self.events.append("closed")
 
     def flush(self) -> None:
