@@ -28,6 +28,7 @@ class Stage(Process):
         exporters: dict[str, Any],
         processors: dict[str, Any] | None = None,
         name: str = "stage",
+        extensions: dict[str, Any] | None = None,
     ) -> None:
         grpc, http, zipkin, metrics = (free_port() for _ in range(4))
         self.grpc = f"{HOST}:{grpc}"
@@ -45,10 +46,15 @@ class Stage(Process):
         }
         reader = {"pull": {"exporter": {"prometheus": {"host": HOST, "port": metrics}}}}
         document = {
+            "extensions": extensions or {},
             "receivers": {"otlp": {"protocols": protocols}, "zipkin": {"endpoint": f"{HOST}:{zipkin}"}},
             "processors": processors or {},
             "exporters": exporters,
-            "service": {"pipelines": {"traces": pipeline}, "telemetry": {"metrics": {"readers": [reader]}}},
+            "service": {
+                "extensions": list(extensions or {}),
+                "pipelines": {"traces": pipeline},
+                "telemetry": {"metrics": {"readers": [reader]}},
+            },
         }
         config = folder / f"{name}.yaml"
         config.write_text(yaml.safe_dump(document, sort_keys=False))
