@@ -156,6 +156,28 @@ async def test_a_pipe_works_too(tmp_path: Path) -> None:
     assert json.loads(await reading)
 
 
+async def test_a_file_that_hangs_does_not_keep_the_process_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe that nobody reads takes 64 KiB, and then waits for ever."""
+    monkeypatch.setattr("otel_tracead_exporters.file.sender._CLOSING", 0.1)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    opening = asyncio.create_task(asyncio.to_thread(os.open, path, os.O_RDONLY))
+    exporter = FACTORY.build(
+        FileConfig.model_validate({"path": str(path)}), Settings(id="file", kind=Kind.EXPORTER), None
+    )
+    await exporter.start()
+    reader = await opening
+    exporter.drain_timeout = 0.2
+    for _ in range(3):
+        await exporter.consume(Consignment(batch("x" * 100_000)))
+    async with asyncio.timeout(5):
+        await exporter.shutdown()
+    assert exporter.undelivered == 3
+    os.close(reader)
+
+
 @pytest.mark.parametrize(
     "written",
     [

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 import zstandard
 
+from otel_tracead.daemon import DaemonThread
 from otel_tracead.errors import RetryableError
 from otel_tracead.wire import otlp, otlp_json
 from otel_tracead.wire.batch import SpanBatch
@@ -14,6 +15,7 @@ from otel_tracead_exporters.file.config import FileConfig
 from otel_tracead_exporters.file.rotating import RotatingFile
 
 _LENGTH_BYTES: Final = 4
+_CLOSING: Final = 5.0
 
 
 class FileSender:
@@ -24,7 +26,7 @@ class FileSender:
         self._folder_mode = int(config.directory_permissions, 8) if config.create_directory else None
         self._file = RotatingFile(config.path, append=config.append, rotation=config.rotation)
         self._message = _encoder(config)
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: DaemonThread | None = None
 
     async def start(self) -> None:
         """Open the file.
@@ -32,11 +34,11 @@ class FileSender:
         Raises:
             OSError: it cannot be opened; says which.
         """
-        thread = ThreadPoolExecutor(1, thread_name_prefix="file-exporter")
+        thread = DaemonThread("file-exporter")
         try:
-            await asyncio.get_running_loop().run_in_executor(thread, self._open)
+            await asyncio.wrap_future(thread.submit(self._open))
         except OSError as error:
-            thread.shutdown()
+            thread.close()
             raise OSError(error.errno, f"cannot write to {self._path}: {error.strerror}") from error
         self._thread = thread
 
@@ -48,14 +50,16 @@ class FileSender:
         """
         if self._thread is None:
             raise RetryableError("not started")
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
+        await asyncio.wrap_future(self._thread.submit(lambda: self._write(batch)))
 
     async def shutdown(self) -> None:
-        """Finish what is being written and close the file."""
+        """Finish what is being written and close the file; a disk that hangs is left behind after a moment."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._file.close)
-            thread.shutdown()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await asyncio.wrap_future(thread.submit(self._file.close))
+            thread.close()
 
     def _open(self) -> None:
         if self._folder_mode is not None:
