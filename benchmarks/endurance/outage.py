@@ -27,6 +27,7 @@ _LAG: Final = 1.25
 """Recovered, when no more spans are under way than this many times those before the outage."""
 _USUAL: Final = 2.0
 """Latency is normal again when it is at most so many times that before."""
+_SILENCE: Final = 20.0  # seconds after which nothing more is expected
 _RECOVERY: Final = 600.0  # seconds, at most
 
 
@@ -174,7 +175,7 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None] = lambda _: None) 
                 until(marks[3] + plan.after + plan.setup.wait)
                 sent = sending.result()
                 marks.append(time.monotonic())
-                around.settle(20 + plan.setup.wait, 120)
+                around.settle(_SILENCE + plan.setup.wait, 120)
                 sampler.pid = None
             code = stage.stop()
         finally:

@@ -29,6 +29,7 @@ from benchmarks.spans import BUNDLED
 
 _MIB: Final = 1 << 20
 _SETTLE: Final = 20.0  # seconds after a fault until latencies count as calm
+_SILENCE: Final = 60.0  # seconds after which nothing more is expected: longer than any retry waits
 _TELLING: Final = 600.0  # seconds of steady running below which no slope says anything
 _PERCENTILES: Final = (50, 90, 99, 99.9)
 _COLUMNS: Final = ("rss", "fds", "threads")
@@ -126,7 +127,7 @@ def capacity(setup: Setup, folder: Path, seconds: float = 15.0, pace: float = 20
         RuntimeError: the stage did not start, or the sender failed.
     """
     load = Load(rate=math.inf, pace=pace, seconds=seconds, per_request=per_request)
-    with rig(folder, load, replace(setup, wait=1.0, storage=setup.storage)) as around:
+    with rig(folder, load, replace(setup, wait=1.0)) as around:
         stage = started(around.stage)
         try:
             with around.sending() as sending:
@@ -169,7 +170,7 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None] = lambda _: None) 
                 _strike(plan, strikes, sending, waiting(check), begun, tell)
                 waiting(check)(begun + plan.load.seconds - time.monotonic())
                 sent = sending.result()
-                around.settle(60 + plan.setup.wait, 300, check)
+                around.settle(_SILENCE + plan.setup.wait, 300, check)
                 sampler.pid = None
             code = strikes.stage.stop()
         finally:

@@ -1,4 +1,4 @@
-"""`python -m tests.peers.wasteful_stage run ...`: the stage with a fault of each kind that the endurance benchmarks look for.
+"""`python -m tests.peers.faulty_stage run ...`: the stage with a fault of each kind that the endurance benchmarks look for.
 
 `ENDURANCE_FAULT` says which: `drop` loses the thousandth span that comes, `double` lets it go on twice.
 """
@@ -15,7 +15,7 @@ _consume = BatchProcessor.consume
 _passed = count(1)
 
 
-async def _wasteful(self: BatchProcessor, consignment: Consignment) -> None:
+async def _faulty(self: BatchProcessor, consignment: Consignment) -> None:
     for _, spans in consignment.batch.groups:
         for index, span in enumerate(list(spans)):
             if next(_passed) == _UNLUCKY:
@@ -27,5 +27,5 @@ async def _wasteful(self: BatchProcessor, consignment: Consignment) -> None:
 
 
 if __name__ == "__main__":
-    BatchProcessor.consume = _wasteful  # type: ignore[method-assign]
+    BatchProcessor.consume = _faulty  # type: ignore[method-assign]
     main()
