@@ -8,11 +8,13 @@ from test_tracead_survival import Exported, Survival
 from tracead_stage import ANOMALOUS, Stage, until
 
 from otel_tracead import telemetry
-from otel_tracead.component import Kind
+from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.detection.marking import Marked
 from otel_tracead.detection.verdicts import TraceVerdict
-from otel_tracead.errors import ConfigError
+from otel_tracead.errors import Backpressure, ConfigError
+from otel_tracead.extensions.file_storage.config import FileStorageConfig
+from otel_tracead.extensions.file_storage.extension import FileStorage
 from otel_tracead.processors.tracead.judged import (
     StoredRequest,
     pack_decisions,
@@ -93,19 +95,24 @@ def test_no_limit_and_no_timer_judges_half_of_a_trace_while_it_is_read(survival)
     assert sorted(map(len, machine.numbers)) == [1, 2, 2]
 
 
-def test_reading_what_is_stored_waits_for_the_next_consumer_and_senders_wait_for_it(survival):
-    machine = survival(traces=1000)
-    for _ in range(12):
-        machine.send([(trace, False, False) for trace in (1, 2, 3)] * 2)
-    machine.wait(5.0)
-    machine.judge(), machine.judge(), machine.judge()
+def test_reading_what_is_stored_waits_for_the_next_consumer_and_nothing_is_judged_meanwhile(survival):
+    machine = survival(spans=5)
     machine.disturb("first is full")
+    machine.send([(1, True, False)])
+    for trace in range(10, 22):
+        machine.send([(trace, False, False)] * 6)
+        machine.judge()
+    machine.send([(1, False, False)])
+    machine.full_at_start = True
+    judged = len(machine.numbers)
     machine.crash(more=0)
-    machine.exporters[0].full = True
     machine.loop.pass_by(30.0)
-    before = machine.stored()
-    assert before == 12
+    machine.judge()
+    assert len(machine.numbers) == judged
+    with pytest.raises(Backpressure, match="still reads what is stored"):
+        machine.processor.admit(1)
     machine.heal()
+    assert len(machine.numbers[-1]) == 2
     assert machine.stored() == 0
 
 
@@ -248,6 +255,30 @@ async def test_a_request_that_is_being_stored_when_the_processor_stops_is_for_th
     await sending
     async with Stage(storage=storage.crash()) as after:
         await until(lambda: after.backend.got)
+
+
+async def test_what_is_settled_at_the_last_moment_is_written_before_the_file_is_closed(tmp_path):
+    def storage():
+        config = FileStorageConfig(directory=tmp_path)
+        return FileStorage(config, Settings(id="file_storage", kind=Kind.EXTENSION))
+
+    before = storage()
+    await before.start()
+    stage = Stage(storage=before)
+    sent = []
+    stage.backend.on_sent = sent.append
+    async with stage:
+        await stage.send(encoded(1, 1), encoded(2, 2), encoded(b"", 3))
+        await stage.send(encoded(3, 1))
+    assert sum(len(one.batch) for one in sent) == 4
+    for one in sent:
+        one.settle()
+    await before.shutdown()
+    after = storage()
+    store = after.store(Kind.PROCESSOR, "tracead")
+    assert await store.log("requests").entries() == []
+    assert len(await store.log("done").entries()) == len(await store.log("judged").entries()) > 0
+    await after.shutdown()
 
 
 def marked(*spans, after, requests):

@@ -64,8 +64,8 @@ class Detector:
 class Exporter:
     """Takes what it has room for, and sends it when the test says so."""
 
-    def __init__(self) -> None:
-        self.full = False
+    def __init__(self, *, full: bool) -> None:
+        self.full = full
         self.queue: deque[Consignment] = deque()
 
     def admit(self, spans: int) -> None:
@@ -110,6 +110,7 @@ class Survival(RuleBasedStateMachine):
         self.normal = Span.FromString(encoded(_NORMAL, 1)).trace_id
         self.storage = MemoryStorage()
         self.got: list[defaultdict[bytes, list[Exported]]] = [defaultdict(list), defaultdict(list)]
+        self.full_at_start = False
         self.exactly_once = True
         self.one_verdict = True
         self.trouble = -100.0  # when the disk last was in some
@@ -146,7 +147,7 @@ class Survival(RuleBasedStateMachine):
         """Start a process."""
         HELD.clear()
         self.loop = VirtualLoop(self.now())
-        self.exporters = [Exporter(), Exporter()]
+        self.exporters = [Exporter(full=self.full_at_start), Exporter(full=False)]
         self.outlet = Outlet(self.exporters, _QUIET)
         detector = Detector(self.numbers, self.normal)
         models = SimpleNamespace(stamp=lambda _c: (), digest=lambda _c: "", load=lambda *_: detector)

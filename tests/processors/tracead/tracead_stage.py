@@ -92,6 +92,7 @@ class Backend:
     Attributes:
         full: refuses with back-pressure, at `admit` or (if not True) at `consume`.
         error: raised by `consume` instead.
+        on_sent: called with what was taken; settles it.
     """
 
     def __init__(self) -> None:
@@ -100,6 +101,7 @@ class Backend:
         self.full: bool | str = False
         self.error: Exception | None = None
         self.on_consume: Callable[[], None] = lambda: None
+        self.on_sent: Callable[[Consignment], None] = Consignment.settle
 
     def admit(self, spans: int) -> None:
         if self.full is True:
@@ -113,7 +115,7 @@ class Backend:
         self.on_consume()
         self.got += consignment.batch
         self.batches.append(len(consignment.batch))
-        consignment.settle()
+        self.on_sent(consignment)
 
     @property
     def spans(self) -> Counter[bytes]:
