@@ -213,9 +213,11 @@ class RecordFile:
                 lock.close()
 
     def _opened(self) -> sqlite3.Connection:
-        """Give the database, open."""
+        """Give the database, open; without the lock, which the first call of all takes, nobody opens it."""
         if self._database is not None:
             return self._database
+        if self._lock is None:
+            raise Unavailable("it is closed")
         path = self.path
         self._find()
         commits = lost_commits(path)

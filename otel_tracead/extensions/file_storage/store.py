@@ -133,6 +133,8 @@ class FileStore:
         if self._closing:
             return
         self._closing = True
+        if self._upkeep is not None:
+            self._upkeep.cancel()
         if self._pending:
             self._schedule(0)
         try:
@@ -143,9 +145,8 @@ class FileStore:
         except TimeoutError:
             self._ledger.failed("the disk does not answer")
         self._closed = True
-        for timer in (self._timer, self._upkeep):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._thread.close()
 
     def _check_open(self) -> None:

@@ -13,6 +13,7 @@ from otel_tracead.component import Component, Kind, Revisable, Settings
 from otel_tracead.errors import StartError, TooLarge
 from otel_tracead.extensions.file_storage import FACTORY, FileStorage, FileStorageConfig, store
 from otel_tracead.extensions.file_storage.extension import file_name
+from otel_tracead.extensions.file_storage.record_file import Unavailable
 from otel_tracead.storage import Entry, Log, Storage, StorageUnavailable, Store
 from otel_tracead.telemetry import STORAGE_BYTES, STORAGE_COMMITS, STORAGE_RECORDS, STORAGE_SIZE, STORAGE_STORED
 from tests.extensions.file_storage.disk import NAME, Disk, files, running
@@ -266,6 +267,16 @@ async def test_the_directory_is_made_only_where_that_is_asked_for(tmp_path: Path
 def test_what_is_wrong_is_refused(written: dict) -> None:
     with pytest.raises(ValidationError):
         FileStorageConfig.model_validate(written)
+
+
+async def test_once_it_is_closed_nothing_opens_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_UPKEEP", 0.0)
+    for _ in range(20):
+        async with running(tmp_path) as disk:
+            await disk.store.log("queue").append(b"x")
+        with pytest.raises(Unavailable, match="closed"):
+            disk.store.file.upkeep()
+        assert f"{NAME}-wal" not in files(tmp_path)
 
 
 async def test_a_second_one_on_the_same_file_is_told_so(tmp_path: Path) -> None:
