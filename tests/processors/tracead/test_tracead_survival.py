@@ -111,6 +111,7 @@ class Survival(RuleBasedStateMachine):
         self.storage = MemoryStorage()
         self.got: list[defaultdict[bytes, list[Exported]]] = [defaultdict(list), defaultdict(list)]
         self.full_at_start = False
+        self.most_pending = 40
         self.exactly_once = True
         self.one_verdict = True
         self.trouble = -100.0  # when the disk last was in some
@@ -159,7 +160,7 @@ class Survival(RuleBasedStateMachine):
             fail=self.failures.append,
             logger=_QUIET,
         )
-        bounds = Bounds(pending_spans=40, batch_spans=self.together, replay_seconds=0.5)
+        bounds = Bounds(pending_spans=self.most_pending, batch_spans=self.together, replay_seconds=0.5)
         self.processor = TraceadProcessor(self.config, given, self.outlet, models, bounds)
         self.loop.do(self.processor.start())
         self.loop.settle()
