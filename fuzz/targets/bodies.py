@@ -17,7 +17,9 @@ from otel_tracead.errors import InvalidRequest, TooLarge
 from otel_tracead.receivers.compression import decompress
 from otel_tracead.wire import otlp
 
-_LIMIT: Final = 1 << 20
+_LIMIT: Final = 4 << 20
+_SMALL: Final = 1 << 20
+_RATIO: Final = 10_000
 _ENCODINGS: Final = (
     "gzip",
     "zlib",
@@ -63,8 +65,8 @@ def _run(data: bytes) -> None:
         return
     except InvalidRequest:
         return
-    if len(unpacked) > _LIMIT:
-        raise Finding(f"{len(unpacked)} bytes came out where {_LIMIT} may")
+    if len(unpacked) > min(_LIMIT, max(_SMALL, _RATIO * len(body))):
+        raise Finding(f"{len(unpacked)} bytes came out of {len(body)}")
     other = _OTHERS.get(encoding)
     if other is not None and body:
         holds(unpacked, other(body), f"what comes out of {encoding}")
@@ -92,7 +94,7 @@ def _mutate(data: bytes, choice: random.Random) -> bytes:
 def _seeds() -> list[bytes]:
     plain = samples.request()
     found = [bytes((_ENCODINGS.index(name),)) + pack(plain) for name, pack in _PACKERS.items()]
-    bombs = [bytes((_ENCODINGS.index(name),)) + pack(bytes(2 << 20)) for name, pack in _PACKERS.items()]
+    bombs = [bytes((_ENCODINGS.index(name),)) + pack(bytes(5 << 20)) for name, pack in _PACKERS.items()]
     return [*found, *(bomb for bomb in bombs if len(bomb) < 16384), bytes((_ENCODINGS.index(""),)) + plain]
 
 

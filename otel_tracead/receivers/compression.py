@@ -15,7 +15,10 @@ _RAW_DEFLATE: Final = -15
 # One block of zstd is at least 4 bytes and at most 128 KiB of output: this bounds what one step can put out.
 _ZSTD_STEP: Final = 512
 _ZSTD_WINDOW: Final = 1 << 25
-
+# Spans differ in some 30 bytes of ids and times: real requests shrink to a tenth, and to a thousandth where each span holds the
+# same long stack trace. What shrinks to less than a ten-thousandth, as only Zstandard can, is made to cost much.
+_LARGEST_RATIO: Final = 10_000
+_SMALL: Final = 1 << 20
 
 _SNAPPY_FRAMES: Final = b"\xff\x06\x00\x00sNaPpY"
 _LONGEST_VARINT: Final = 5
@@ -32,7 +35,8 @@ def decompress(encoding: str, body: bytes, limit: int, allowed: Sequence[str] | 
 
     Raises:
         InvalidRequest: the encoding is unknown or not allowed, or the body is not what it says.
-        TooLarge: the body has more than *limit* bytes, before or after.
+        TooLarge: the body has more than *limit* bytes, before or after, or after more than 1 MiB and ten thousand times what it
+            has before.
     """
     if len(body) > limit:
         raise too_large(limit)
@@ -41,8 +45,13 @@ def decompress(encoding: str, body: bytes, limit: int, allowed: Sequence[str] | 
     if decoder is None or (allowed is not None and name not in allowed):
         known = ", ".join(name for name in (_DECODERS if allowed is None else allowed) if name)
         raise InvalidRequest(f"unsupported Content-Encoding: {encoding[:40]!r} (supported: {known})")
+    most = min(limit, max(_SMALL, _LARGEST_RATIO * len(body)))
     try:
-        return decoder(body, limit)
+        return decoder(body, most)
+    except TooLarge:
+        if most == limit:
+            raise
+        raise TooLarge(f"request body too large: it unpacks to more than {_LARGEST_RATIO} times its size") from None
     except (zlib.error, zstandard.ZstdError, cramjam.DecompressionError) as error:
         raise InvalidRequest(f"the body is not valid {encoding}: {error}") from error
 

@@ -1,4 +1,5 @@
 import gzip
+import os
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from otel_tracead.errors import InvalidRequest, TooLarge
 from otel_tracead.receivers.compression import decompress
+from tests.receivers import samples
 
 
 def raw_deflate(body: bytes) -> bytes:
@@ -105,3 +107,24 @@ def test_snappy_frames_are_checked_for_their_checksums() -> None:
     packed[-1] ^= 1
     with pytest.raises(InvalidRequest):
         decompress("x-snappy-framed", bytes(packed), 10_000)
+
+
+@pytest.mark.parametrize("encoding", FORMS)
+def test_what_shrinks_to_nearly_nothing_is_refused_unless_it_is_small(encoding: str) -> None:
+    large, small = bytes(20 << 20), bytes(1 << 20)
+    for form in FORMS[encoding]:
+        packed = form(large)
+        if len(packed) * 10_000 < len(large):
+            with pytest.raises(TooLarge, match="more than 10000 times its size"):
+                decompress(encoding, packed, 64 << 20)
+        else:
+            assert decompress(encoding, packed, 64 << 20) == large
+        assert decompress(encoding, form(small), 64 << 20) == small
+
+
+def test_real_requests_are_far_from_that() -> None:
+    """Spans that differ in nothing but their ids, each with a stack trace that is always the same."""
+    spans = [samples.otlp(1, "a" * 20_000).replace(bytes(7) + b"\x01", os.urandom(8)) for _ in range(500)]
+    for encoding in ("gzip", "zstd"):
+        packed = FORMS[encoding][0](b"".join(spans))
+        assert len(decompress(encoding, packed, 64 << 20)) == sum(map(len, spans))
