@@ -232,6 +232,15 @@ STORAGE_DAMAGED = Metric(
 )
 PROCESS_UPTIME = Metric("otelcol_process_uptime", _G, "s", "Seconds since the start of the process.")
 PROCESS_RSS = Metric("otelcol_process_memory_rss", _G, "By", "Resident memory.")
+PROCESS_FILES = Metric(
+    "otelcol_process_tracead_open_files", _G, "{file}", "File descriptors that are open, sockets too; 0 where unknown."
+)
+PROCESS_MOST_FILES = Metric(
+    "otelcol_process_tracead_max_files",
+    _G,
+    "{file}",
+    "File descriptors that may be open; without one left, who connects is turned away.",
+)
 PROCESS_CPU = Metric("otelcol_process_cpu_seconds", _C, "s", "User and system time of the process.")
 
 TRACES_OPEN = Metric(

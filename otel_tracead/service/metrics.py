@@ -17,7 +17,7 @@ from otel_tracead import telemetry as catalogue
 from otel_tracead.auth import warn_if_readable
 from otel_tracead.config_types import Endpoint
 from otel_tracead.errors import StartError
-from otel_tracead.process import resident_bytes
+from otel_tracead.process import most_files, open_files, resident_bytes
 from otel_tracead.telemetry import Counter, Histogram, Telemetry
 
 PATH: Final = "/metrics"
@@ -25,10 +25,12 @@ _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def observe_process(telemetry: Telemetry) -> None:
-    """Have the process itself observed: age from now on, memory, processor time."""
+    """Have the process itself observed: age from now on, memory, open files, processor time."""
     started = time.monotonic()
     telemetry.observe(catalogue.PROCESS_UPTIME, lambda: time.monotonic() - started)
     telemetry.observe(catalogue.PROCESS_RSS, lambda: float(resident_bytes()))
+    telemetry.observe(catalogue.PROCESS_FILES, lambda: float(open_files()))
+    telemetry.observe(catalogue.PROCESS_MOST_FILES, lambda: float(most_files()))
     telemetry.observe(catalogue.PROCESS_CPU, time.process_time)
 
 

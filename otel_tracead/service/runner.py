@@ -13,6 +13,7 @@ import structlog
 
 from otel_tracead.errors import ConfigError, TraceadError
 from otel_tracead.log_limit import LogLimiter
+from otel_tracead.process import most_files, open_files
 from otel_tracead.service import memory
 from otel_tracead.service.config import ServiceConfig
 from otel_tracead.service.lifecycle import AddressPasses, Service
@@ -20,6 +21,7 @@ from otel_tracead.service.logs import Relay
 from otel_tracead.telemetry import Telemetry
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_LOOK: Final = 2.0
 _OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -79,6 +81,7 @@ class Runner:
             self._relay.to = self._make_logger(config)
             self._forward(self._logger)
             service = await self._started(config)
+            looking = asyncio.create_task(self._look_for_files())
             while service is not None and (event := await self._events.get()) is not _Event.STOP:
                 if event is _Event.FATAL:
                     self._logger.error("a component failed, stopping", error=str(self._fatal))
@@ -86,6 +89,7 @@ class Runner:
                 service = await self._reloaded(service)
             if service is not None:
                 self._problems += await service.shutdown()
+            looking.cancel()
             self._logger.info("shutdown complete")
             return 1 if self._problems or self._fatal else 0
 
@@ -150,6 +154,13 @@ class Runner:
         await doing
         return True
 
+    async def _look_for_files(self) -> None:
+        """Say when there are none left for connections: uvloop turns those away without a word."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            if open_files() >= (most := most_files()):
+                self._logs.error("connections are turned away: no more files can be opened", limit=most)
+
     def _say_ready(self, config: ServiceConfig) -> None:
         self._logger.info("everything is ready", pipelines=[str(id_) for id_ in config.pipelines])
 
@@ -174,7 +185,7 @@ class Runner:
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:  # asyncio tries to accept again after a second
-            self._logs.error("connections cannot be accepted, and wait", error=error.strerror)
+            self._logs.error("connections are turned away: no more files can be opened", limit=most_files())
             return
         fields = {"error": f"{type(error).__name__}: {error}"} if error is not None else {}
         self._logger.error(context.get("message", "an error in a task"), **fields)

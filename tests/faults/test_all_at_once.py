@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.faults.line import Line
-from tests.faults.processes import Senders, arrived, books, fewer_files, otlp_to, tracead, until
+from tests.faults.processes import Senders, arrived, books, fewer_files, idle, otlp_to, tracead, until
 from tests.peers.independent import GrpcSink
 from tests.peers.stage import Stage
 
@@ -133,7 +133,7 @@ def test_what_was_taken_arrives_whatever_happens(tiny_artifact: Path, tmp_path: 
                 time.sleep(chance.uniform(0.0, 1.0))
             taken = senders.taken.total()
             until(lambda: senders.taken.total() > taken + 100, 60)  # it works again, by itself
-        until(lambda: books(stage).queued("otlp_grpc") == 0 and books(stage).held == 0, 60)
+        until(lambda: idle(stage), 60)
         until(lambda: books(stage).queued("file") == 0)
         found = books(stage)
         found.check("otlp_grpc", "file")

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_tracead.wire.rpc_status import RpcStatus
 from tests.faults.line import Line
 from tests.faults.pipeline import request
-from tests.faults.processes import Senders, arrived, books, otlp_to, tracead, until
+from tests.faults.processes import Senders, arrived, books, idle, otlp_to, tracead, until
 from tests.peers.independent import GrpcSink, spans_of
 from tests.peers.stage import Stage
 from tools.peers.backend import EXPORT
@@ -153,7 +153,7 @@ def delays(stage: Stage, sink: Timed, first: int, meanwhile: Any) -> list[float]
             trace += 1
             time.sleep(0.02)
     came: dict[str, float] = {}
-    until(lambda: books(stage).queued("otlp_grpc") == 0 and books(stage).held == 0)
+    until(lambda: idle(stage))
     for body, at in zip(list(sink.bodies), list(sink.times), strict=True):
         for span in spans_of([ExportTraceServiceRequest.FromString(body)]):
             if span.name in sent:
