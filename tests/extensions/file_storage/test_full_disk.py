@@ -90,6 +90,18 @@ async def test_a_process_that_was_killed_on_a_full_disk_starts_and_sends_what_is
         await _again(again.store.log("queue"))
 
 
+async def test_on_a_disk_without_a_single_byte_it_starts_and_gives_what_is_there(small: Path) -> None:
+    async with running(small) as disk:
+        number = await disk.store.log("queue").append(b"x" * 50_000)
+    with pytest.raises(OSError, match="space"):
+        (small / "others").write_bytes(bytes(32 << 20))
+    async with running(small) as disk:
+        log = disk.store.log("queue")
+        assert await disk.contents() == [b"x" * 50_000]
+        await fill(log)
+        assert await log.read(number) == b"x" * 50_000
+
+
 async def test_it_works_again_when_nobody_asks(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_LOOK_AGAIN", 0.01)
     async with running(small) as disk:
