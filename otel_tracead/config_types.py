@@ -1,19 +1,31 @@
 """The types of field that the configurations of all components share, each with its reading, check and printing."""
 
+import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    SerializationInfo,
+    WithJsonSchema,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
 from otel_tracead.duration import format_duration, parse_duration
 
 REDACTED: Final = "[REDACTED]"
+
+_SHORTEST_SECRET: Final = 6
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_.\-]{0,253}", re.ASCII)
 _IPV6: Final = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.\-]+)?)\]", re.ASCII)
@@ -214,6 +226,43 @@ class Secret:
         return secret._value if (info.context or {}).get("secrets") else REDACTED  # noqa: SLF001 (its own class)
 
 
+def without_secrets(url: str) -> str:
+    """Give a URL, or what should have been one, without what may be secret in it: all before its @, and its query."""
+    before, separator, rest = url.rpartition("://")
+    place, query, _ = rest.partition("?")
+    guarded = f"{REDACTED}@{place.rpartition('@')[2]}" if "@" in place else place
+    return f"{before}{separator}{guarded}{f'?{REDACTED}' if query else ''}"
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """Give *text* without *secrets* in it, such as a backend's answer that repeats what it was sent."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:  # what is shorter stands everywhere
+            text = text.replace(secret, REDACTED)
+    return text
+
+
+def secrets_of(headers: Collection[str], *urls: str) -> tuple[str, ...]:
+    """Give what `without` is to leave out of what a backend says: the values of headers, and what is private in URLs."""
+    found = list(headers)
+    found += [value.rpartition(" ")[2] for value in headers]  # also without `Bearer`
+    for url in urls:
+        parts = urlsplit(url)
+        name, password = unquote(parts.username or ""), unquote(parts.password or "")
+        as_header = base64.b64encode(f"{name}:{password}".encode()).decode() if name or password else ""
+        found += [part for part in (parts.password, password, as_header, parts.query) if part]
+        found += [value for _, value in parse_qsl(parts.query)]
+    return tuple(found)
+
+
+def _dumped_url(url: str, info: SerializationInfo) -> str:
+    return url if (info.context or {}).get("secrets") else without_secrets(url)
+
+
+PrivateUrl = Annotated[str, PlainSerializer(_dumped_url, return_type=str)]
+"""A URL that prints without user, password and query; like a `Secret` it is written out where that is asked for."""
+
+
 def _as_map(value: object) -> object:
     """Read a list of names and values, as the Collector takes it as well, as a map."""
     if not isinstance(value, list):
@@ -280,7 +329,7 @@ class Endpoint:
         host, colon, port = text.strip().rpartition(":")
         bracketed = _IPV6.fullmatch(host)
         if "://" in text:
-            raise ValueError(f'"{text}" is a URL; an endpoint is host:port, such as localhost:4317')
+            raise ValueError(f'"{without_secrets(text)}" is a URL; an endpoint is host:port, such as localhost:4317')
         if not colon or (bracketed is None and not _HOST.fullmatch(host)):
             raise ValueError(f'"{text}" is no endpoint: write host:port, such as localhost:4317 or [::1]:4317')
         if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
@@ -331,9 +380,13 @@ __all__: Sequence[str] = (
     "NotHere",
     "PositiveDuration",
     "PositiveSize",
+    "PrivateUrl",
     "Secret",
     "Size",
     "StorageId",
     "Strings",
     "WithoutEffect",
+    "secrets_of",
+    "without",
+    "without_secrets",
 )

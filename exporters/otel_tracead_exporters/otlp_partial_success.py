@@ -1,5 +1,6 @@
 """Partial success: what an OTLP backend says about spans that it took the request for, and not the spans."""
 
+from collections.abc import Callable
 from typing import Final
 
 import orjson
@@ -15,9 +16,15 @@ _MOST_SPANS: Final = 2**31
 
 
 class PartialSuccess:
-    """Counts and logs partial successes; the specification forbids to send such a request again."""
+    """Counts and logs partial successes; the specification forbids to send such a request again.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: what the service gives.
+        private: gives a message without secrets.
+    """
+
+    def __init__(self, settings: Settings, private: Callable[[str], str]) -> None:
+        self._private = private
         self._rejected = settings.telemetry.counter(EXPORTER_REJECTED, settings.id)
         self._logs = LogLimiter(settings.logger)
 
@@ -39,7 +46,8 @@ class PartialSuccess:
 
     def _note(self, rejected: int, message: str) -> None:
         self._rejected.add(min(max(rejected, 0), _MOST_SPANS))
+        said = self._private(message)[:_MOST_OF_A_MESSAGE]
         if rejected > 0:
-            self._logs.warning("the backend rejected spans", rejected=rejected, message=message[:_MOST_OF_A_MESSAGE])
-        elif message:
-            self._logs.warning("the backend warns", message=message[:_MOST_OF_A_MESSAGE])
+            self._logs.warning("the backend rejected spans", rejected=rejected, message=said)
+        elif said:
+            self._logs.warning("the backend warns", message=said)

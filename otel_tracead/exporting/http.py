@@ -14,6 +14,7 @@ import zstandard
 
 from otel_tracead.auth import client_authenticator
 from otel_tracead.component import Settings
+from otel_tracead.config_types import secrets_of, without
 from otel_tracead.errors import RetryableError
 from otel_tracead.exporting.http_config import HttpExporterConfig
 from otel_tracead.status import RETRYABLE_HTTP, error_from_http, parse_retry_after
@@ -75,7 +76,9 @@ class HttpClient:
         self._config = config
         self._url = url
         self._headers = {"User-Agent": f"otel-tracead/{version('otel-tracead')}"}
-        self._headers |= {name: value.get_secret_value() for name, value in config.headers.items()}
+        given = {name: value.get_secret_value() for name, value in config.headers.items()}
+        self._headers |= given
+        self._secrets = secrets_of(given.values(), url, config.proxy_url or "")
         self._compress = _COMPRESSORS.get(config.compression)
         self._level = config.compression_params.level or _LEVEL
         if self._compress is not None:
@@ -143,11 +146,17 @@ class HttpClient:
                 answer = Answer(response.content_type, await _read(response.content))
                 if 200 <= response.status < 300:
                     return answer
-                message = self._explain(answer.content_type, answer.body)[:_MOST_OF_A_MESSAGE].strip()
+                message = self._explain(answer.content_type, answer.body)
+                message = self.without_secrets(message)[:_MOST_OF_A_MESSAGE].strip()
                 retry_after = parse_retry_after(response.headers.get("Retry-After"))
                 raise error_from_http(response.status, message, retry_after, self._retryable)
         except aiohttp.ClientError as error:
-            raise RetryableError(str(error) or type(error).__name__) from error
+            raise RetryableError(self.without_secrets(str(error)) or type(error).__name__) from error
+
+    def without_secrets(self, text: str) -> str:
+        """Give what a backend says without what it was told in confidence: it may repeat the request."""
+        credentials = {} if self._authenticator is None else self._authenticator.credentials()
+        return without(text, (*self._secrets, *secrets_of(credentials.values())))
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

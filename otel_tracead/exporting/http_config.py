@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from otel_tracead.auth import AuthConfig
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, Headers, NotHere, Size, WithoutEffect
+from otel_tracead.config_types import Duration, Headers, NotHere, PrivateUrl, Size, WithoutEffect, without_secrets
 from otel_tracead.exporting.config import ExporterConfig
 from otel_tracead.tls import ClientTls
 
@@ -24,11 +24,11 @@ def _is_url(url: str) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise ValueError(f'"{url}" is no URL: write http://host:port or https://host:port')
+        raise ValueError(f'"{without_secrets(url)}" is no URL: write http://host:port or https://host:port')
     return url
 
 
-Url = Annotated[str, AfterValidator(_is_url)]
+Url = Annotated[PrivateUrl, AfterValidator(_is_url)]
 """An http or https URL."""
 
 

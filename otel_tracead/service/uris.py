@@ -1,11 +1,13 @@
 """Configuration URIs to one tree: `--config` after `--config`, maps merged deeply, lists replaced, `--set` last."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from otel_tracead.config_types import without_secrets
 from otel_tracead.errors import ConfigError
 from otel_tracead.service.expansion import environment, expand, split_scheme
 from otel_tracead.service.yaml_text import MOST_BYTES, load_yaml
@@ -88,9 +90,10 @@ def unfold(tree: Mapping[str, Any]) -> dict[str, Any]:
 def _as_uri(override: str) -> str:
     key, equals, value = override.partition("=")
     if not equals:
-        raise ConfigError([f'--set "{override}": missing equal sign'])
+        named = re.split(r"[^A-Za-z0-9_./-]", key.strip(), maxsplit=1)[0]  # what follows may be meant as the value
+        raise ConfigError([f'--set "{named}": missing equal sign'])
     if not key.strip():
-        raise ConfigError([f'--set "{override}": missing key before the equal sign'])
+        raise ConfigError(["--set: missing key before the equal sign"])
     return f"yaml:{key.strip().replace('.', '::')}: {value.strip()}"
 
 
@@ -111,7 +114,8 @@ def _mapping(uri: str, read_environment: Callable[[str], str]) -> dict[str, Any]
 def _named(uri: str) -> str:
     """Name a URI in messages: the text of a `yaml:` one may hold secrets, its first key will do."""
     scheme, rest = split_scheme(uri)
-    return f"yaml:{rest.partition(': ')[0][:80]}" if scheme == "yaml" else uri
+    key, colon, _ = rest.partition(": ")
+    return f"yaml:{key[:80] if colon else ''}" if scheme == "yaml" else without_secrets(uri)
 
 
 def _retrieve(scheme: str, rest: str, read_environment: Callable[[str], str]) -> str:

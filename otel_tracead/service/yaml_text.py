@@ -16,6 +16,9 @@ _LONGEST_NUMBER: Final = 64
 
 _INT: Final = re.compile(r"[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_QUOTES: Final = re.compile(
+    r"(found undefined alias|found duplicate anchor|could not determine a constructor for the tag|.*found undefined tag handle)"
+)
 _STR: Final = "tag:yaml.org,2002:str"
 
 
@@ -155,6 +158,9 @@ def load_yaml(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
-        raise ConfigError([f"{place}: {', '.join(filter(None, (error.context, error.problem)))}"]) from None
+        said = ", ".join(filter(None, (error.context, error.problem)))
+        if (quoting := _QUOTES.match(said)) is not None:  # what is quoted may be half a password
+            said = f"{quoting[1]}; put a text that begins with *, & or ! in quotes"
+        raise ConfigError([f"{place}: {said}"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"{source}: {' '.join(str(error).split())}"]) from None

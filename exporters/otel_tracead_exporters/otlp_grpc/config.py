@@ -7,7 +7,15 @@ from pydantic import Field, field_validator
 
 from otel_tracead.auth import AuthConfig
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Metadata, NotHere, PositiveDuration, Size, WithoutEffect
+from otel_tracead.config_types import (
+    Metadata,
+    NotHere,
+    PositiveDuration,
+    PrivateUrl,
+    Size,
+    WithoutEffect,
+    without_secrets,
+)
 from otel_tracead.exporting import ExporterConfig
 from otel_tracead.tls import ClientTls
 
@@ -47,7 +55,7 @@ class OtlpGrpcConfig(ExporterConfig):
         user_agent: said in front of our own.
     """
 
-    endpoint: str
+    endpoint: PrivateUrl
     compression: Literal["gzip", "deflate", "none", ""] = "gzip"
     headers: Metadata = Field(default_factory=dict)
     auth: AuthConfig | None = None
@@ -69,7 +77,7 @@ class OtlpGrpcConfig(ExporterConfig):
             raise ValueError("requires a non-empty endpoint")
         host, _, port = target.rpartition(":")
         if not target.startswith("unix:") and (not host or not port.isascii() or not port.isdecimal()):
-            raise ValueError(f'"{endpoint}" is no endpoint: write host:port, such as localhost:4317')
+            raise ValueError(f'"{without_secrets(endpoint)}" is no endpoint: write host:port, such as localhost:4317')
         return endpoint.strip()
 
     @field_validator("compression", mode="before")

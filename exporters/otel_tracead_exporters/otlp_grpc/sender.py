@@ -3,12 +3,13 @@
 import asyncio
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from otel_tracead._version import __version__
 from otel_tracead.auth import client_authenticator
 from otel_tracead.component import Settings
+from otel_tracead.config_types import secrets_of, without
 from otel_tracead.errors import ConfigError, PipelineError, RetryableError, TooLarge
 from otel_tracead.http2 import Status, header_block, pack
 from otel_tracead.status import Code, error_from_grpc
@@ -42,7 +43,7 @@ class OtlpGrpcSender:
 
     def __init__(self, config: OtlpGrpcConfig, settings: Settings) -> None:
         self._config = config
-        self._partial_success = PartialSuccess(settings)
+        self._partial_success = PartialSuccess(settings, self._without_secrets)
         self._authenticator = client_authenticator(settings, config.auth)
         if self._authenticator is not None and config.insecure:
             raise ConfigError(["auth: the credentials require transport level security: turn TLS on"])
@@ -52,6 +53,7 @@ class OtlpGrpcSender:
             raise ConfigError([f"endpoint: {error}"]) from error
         self._compress = _COMPRESS.get(config.compression)
         self._headers = header_block(_headers(config, self._target))
+        self._secrets = secrets_of([value.get_secret_value() for value in config.headers.values()])
         self._channel: Channel | None = None
 
     async def start(self) -> None:
@@ -76,10 +78,12 @@ class OtlpGrpcSender:
         body = encode_request(batch)
         if len(body) > _MOST_BYTES and len(batch) > 1:
             raise TooLarge(f"{len(body)} bytes are more than gRPC servers take")
-        headers = self._headers if self._authenticator is None else self._headers + self._proof()
+        headers = self._headers + header_block(
+            (name.lower().encode(), value.encode()) for name, value in self._proof().items()
+        )
         answer = await self._channel.call(headers, await self._packed(body), wait_for_ready=self._config.wait_for_ready)
         if answer.status.code != Code.OK:
-            raise _meaning(answer.status)
+            raise _meaning(answer.status, self._without_secrets(answer.status.message))
         if answer.message:
             self._partial_success.note_protobuf(answer.message)
 
@@ -91,9 +95,12 @@ class OtlpGrpcSender:
             compress(body) if len(body) < _LARGE_BODY else await asyncio.to_thread(compress, body), compressed=True
         )
 
-    def _proof(self) -> bytes:
-        given = {} if self._authenticator is None else self._authenticator.credentials()
-        return header_block((name.lower().encode(), value.encode()) for name, value in given.items())
+    def _proof(self) -> Mapping[str, str]:
+        return {} if self._authenticator is None else self._authenticator.credentials()
+
+    def _without_secrets(self, text: str) -> str:
+        """Give what a backend says without what it was told in confidence: it may repeat the request."""
+        return without(text, (*self._secrets, *secrets_of(self._proof().values())))
 
     async def shutdown(self) -> None:
         """Close the channel."""
@@ -127,6 +134,6 @@ def _host_of(authority: str) -> str:
     return host.removeprefix("[").removesuffix("]")
 
 
-def _meaning(status: Status) -> PipelineError:
+def _meaning(status: Status, message: str) -> PipelineError:
     details = RpcStatus.decode(status.details) if status.details else None
-    return error_from_grpc(Code(status.code), status.message, details.retry_after if details is not None else None)
+    return error_from_grpc(Code(status.code), message, details.retry_after if details is not None else None)

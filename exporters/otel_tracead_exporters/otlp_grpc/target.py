@@ -8,6 +8,8 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed does not know it
 
+from otel_tracead.config_types import without_secrets
+
 _PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES: Final = ("no_grpc_proxy", "no_proxy")
 
@@ -42,10 +44,14 @@ class Target:
             return cls(hosts, authority=rest.lstrip("/").split(",")[0])
         if text.startswith("dns:"):
             if text.startswith("dns://") and not text.startswith("dns:///"):
-                raise ValueError(f'"{text}" names a name server: write dns:///host:port, the system\'s is asked')
+                raise ValueError(
+                    f'"{without_secrets(text)}" names a name server: write dns:///host:port, the system\'s is asked'
+                )
             text = text.removeprefix("dns:").lstrip("/")
         elif "//" in text:
-            raise ValueError(f'"{text}" is no endpoint: write host:port, dns:///host:port, ipv4:, ipv6: or unix:')
+            raise ValueError(
+                f'"{without_secrets(text)}" is no endpoint: write host:port, dns:///host:port, ipv4:, ipv6: or unix:'
+            )
         return cls((_host(text),), authority=text)
 
 

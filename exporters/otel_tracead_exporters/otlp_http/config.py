@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
-from otel_tracead.config_types import Duration, WithoutEffect
+from otel_tracead.config_types import Duration, PrivateUrl, WithoutEffect
 from otel_tracead.exporting.http_config import HttpExporterConfig, Url
 
 _TRACES_ONLY = WithoutEffect("otel-tracead sends traces only")
@@ -23,9 +23,9 @@ class OtlpHttpConfig(HttpExporterConfig):
     traces_endpoint: Url | None = None
     encoding: Literal["proto", "json"] = "proto"
     timeout: Duration = 30.0
-    metrics_endpoint: Annotated[str | None, _TRACES_ONLY] = None
-    logs_endpoint: Annotated[str | None, _TRACES_ONLY] = None
-    profiles_endpoint: Annotated[str | None, _TRACES_ONLY] = None
+    metrics_endpoint: Annotated[PrivateUrl | None, _TRACES_ONLY] = None
+    logs_endpoint: Annotated[PrivateUrl | None, _TRACES_ONLY] = None
+    profiles_endpoint: Annotated[PrivateUrl | None, _TRACES_ONLY] = None
 
     @model_validator(mode="after")
     def _one_url(self) -> Self:

@@ -21,8 +21,8 @@ class OtlpHttpSender:
 
     def __init__(self, config: OtlpHttpConfig, settings: Settings) -> None:
         self._json = config.encoding == "json"
-        self._partial_success = PartialSuccess(settings)
         self._client = HttpClient(config, settings, config.url, explain=_explain)
+        self._partial_success = PartialSuccess(settings, self._client.without_secrets)
 
     async def start(self) -> None:
         """Open the HTTP session.
