@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "log_limit",
         "process",
         "telemetry",
+        "terminal",
     ),
     ("moment",),  # a duration back from something is one
     ("wire", "http2"),

@@ -1,16 +1,26 @@
 """The manifest of a model artifact: what it is, how it was made, and what must lie beside it."""
 
 import hashlib
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.labels import LabelTemplate
 from otel_tracead.traces.sequences import Order
 
 SCHEMA_VERSION: Final = 3
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+"""What metrics, attributes and pages show."""
 
 
 class _Part(BaseModel):
@@ -64,8 +74,8 @@ class Manifest(_Part):
     """
 
     schema_version: int
-    name: str = Field(min_length=1, max_length=200)
-    version: str = Field(min_length=1, max_length=200)
+    name: _Name
+    version: _Name
     created: str
     detector: Literal["calibrated", "paper"] = "calibrated"
     labels: Labels

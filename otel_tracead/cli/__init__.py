@@ -96,7 +96,9 @@ def invoke(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        click.echo(_message(error), err=True)
+        from otel_tracead.terminal import escaped
+
+        click.echo(escaped(_message(error)), err=True)
         return 1
     return code if isinstance(code, int) else 0
 

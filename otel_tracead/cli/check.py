@@ -13,6 +13,7 @@ from otel_tracead.cli.model_options import (
     rate_option,
     sources,
 )
+from otel_tracead.terminal import escaped, escaped_json
 
 _MAX_SPANS: Final = 500_000  # beyond them more traces tell no more, and take minutes
 _EACH: Final = 100  # anomalies of a kind
@@ -72,5 +73,6 @@ def command(
         tried = try_out(make, reading.events, count=_EACH, seed=_SEED, progress=partial(show, "trying the detector"))
     result = conclude([tried], false_positive_rate)
     subject = report.Subject(manifest.name, manifest.version, reading.traces, reading.events.traces)
-    click.echo(report.as_json(subject, result) if form == "json" else report.as_text(subject, result))
+    as_json = form == "json"
+    click.echo(escaped_json(report.as_json(subject, result)) if as_json else escaped(report.as_text(subject, result)))
     return 0 if result.passed else 1

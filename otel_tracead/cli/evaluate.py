@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from otel_tracead.cli.model_options import input_option, sources
+from otel_tracead.terminal import escaped
 
 
 @click.command(name="evaluate")
@@ -47,9 +48,9 @@ def command(inputs: tuple[str, ...], output: Path, fast: bool, seeds: int) -> No
             traces, output, fast=fast, seeds=seeds, arguments=_arguments(inputs, output, fast, seeds), progress=show
         )
     for warning in result.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(escaped(f"warning: {warning}"), err=True)
     for sentence in result.words:
-        click.echo(sentence)
+        click.echo(escaped(sentence))
     click.echo(f"Report: {output / 'report.html'}")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from otel_tracead.cli.model_options import model_option
+from otel_tracead.terminal import escaped_json
 
 if TYPE_CHECKING:  # heavy, and `--help` needs none of it
     from otel_tracead.artifact.folder import Artifact
@@ -67,7 +68,7 @@ def _document(form: str, artifact: "Artifact", operations: "list[Operation]") ->
     from otel_tracead.reports.path_words import colours_of, known_services, service_of
 
     if form == "json":
-        return path_text.to_json(operations, artifact.manifest, artifact.calibration.paths).decode()
+        return escaped_json(path_text.to_json(operations, artifact.manifest, artifact.calibration.paths).decode())
     services = known_services(artifact.manifest)
     if form == "svg":
         return path_drawing.document(operations, services)

@@ -10,6 +10,7 @@ import click
 from otel_tracead.cli.model_options import format_option, input_option, model_option, sources
 from otel_tracead.cli.time_window import TimeWindow
 from otel_tracead.moment import Moment, parse_moment
+from otel_tracead.terminal import escaped, escaped_json
 
 if TYPE_CHECKING:  # heavy, and `--help` needs none of it
     from otel_tracead.artifact.folder import Artifact
@@ -77,15 +78,16 @@ def command(
     first, last = _span_of(sums, window, inputs)
     ranking = rank(sums, norms)
     subject = report.Subject(since=first, until=last, traces=sums.traces, against=against)
-    click.echo(report.as_json(subject, ranking) if form == "json" else report.as_text(subject, ranking))
+    as_json = form == "json"
+    click.echo(escaped_json(report.as_json(subject, ranking)) if as_json else escaped(report.as_text(subject, ranking)))
     if sums.left_out:
         click.echo(f"warning: {sums.left_out:,} spans were left out: there are too many labels or instances", err=True)
     if ranking.unknown > _MOSTLY:
-        click.echo(
+        warning = (
             f"warning: {ranking.unknown:.0%} of the spans have labels of which nothing is known from {against}; "
-            "train a model on this traffic, or give --reference PATH",
-            err=True,
+            "train a model on this traffic, or give --reference PATH"
         )
+        click.echo(escaped(warning), err=True)
 
 
 def _window(since: Moment | None, until: Moment | None, traces: "Sequence[Source]", show: _Show) -> TimeWindow:

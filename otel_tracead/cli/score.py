@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from otel_tracead.cli.model_options import input_option, model_option, provider_option, rate_option, sources
+from otel_tracead.terminal import escaped
 
 if TYPE_CHECKING:  # heavy, and `--help` needs none of it
     from otel_tracead.detection.offline import OfflineStage, OfflineTally
@@ -87,7 +88,7 @@ def command(
     if detector.model.trouble:
         click.echo(f"scored on the CPU, CUDA does not work: {detector.model.trouble}", err=True)
     for line in _summary(output, stage.tally):
-        click.echo(line, err=True)
+        click.echo(escaped(line), err=True)
     return 1 if stage.tally.failed else 0
 
 

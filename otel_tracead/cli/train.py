@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from otel_tracead.cli.model_options import input_option, sources
+from otel_tracead.terminal import escaped
 
 if TYPE_CHECKING:
     from otel_tracead.artifact.manifest import Manifest
@@ -48,15 +49,15 @@ def command(inputs: tuple[str, ...], output: Path, config_path: Path | None, pre
     with bars() as show:
         manifest, warnings = train(traces, output, progress=show)
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(escaped(f"warning: {warning}"), err=True)
     card = manifest.report_card
     for sentence in card.words[: len(card.words) - len(warnings)]:
-        click.echo(sentence)
+        click.echo(escaped(sentence))
     click.echo(f"{output}: model {manifest.name} {manifest.version}, {manifest.training['traces']} traces")
     if card.passed:
         click.echo("The report card is passed.")
     else:
-        click.echo(f"The report card is NOT passed: {'; '.join(card.reasons)}")
+        click.echo(escaped(f"The report card is NOT passed: {'; '.join(card.reasons)}"))
     return 0
 
 

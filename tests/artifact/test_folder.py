@@ -318,3 +318,11 @@ def test_a_manifest_that_nests_deeply_is_refused(saved, levels):
     (saved / folder.MANIFEST).write_bytes(content)
     with pytest.raises(ArtifactError, match=r"manifest\.json"):
         folder.load(saved)
+
+
+@pytest.mark.parametrize("field", ["name", "version"])
+def test_a_name_that_cannot_be_printed_is_refused(tmp_path, parts, field):
+    manifest, contents = parts
+    folder.save(tmp_path, manifest.model_copy(update={field: "a\x1b[31m"}), contents)
+    with pytest.raises(ArtifactError, match=f"{field}.*cannot be printed"):
+        folder.load(tmp_path)

@@ -62,7 +62,7 @@ def lines(batch: SpanBatch) -> Iterator[str]:
     """Give one line a span, as the Collector's `normal`: name, ids, attributes."""
     for _, encoded in batch:
         span = Span.FromString(encoded)
-        attributes = " ".join(f"{pair.key}={printable(text(pair.value))}" for pair in span.attributes)
+        attributes = " ".join(f"{printable(pair.key)}={printable(text(pair.value))}" for pair in span.attributes)
         yield f"{printable(span.name)} {span.trace_id.hex()} {span.span_id.hex()} {attributes}".rstrip()
 
 
