@@ -168,6 +168,7 @@ def waiting(check: Callable[[], None]) -> Waiting:
 
     def wait(seconds: float) -> None:
         end = time.monotonic() + seconds
+        check()
         while (left := end - time.monotonic()) > 0:
             check()
             time.sleep(min(0.1, left))
