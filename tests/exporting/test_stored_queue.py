@@ -290,6 +290,29 @@ async def test_a_successor_takes_spans_at_once_and_gets_what_the_other_left(mach
     assert await machine.stored() == 0
 
 
+async def test_what_a_successor_has_on_disk_when_it_takes_over_is_sent_after_what_was_left(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_queue, "_WINDOW", 4)
+    old, new = away(), away()
+    first, second = machine.exporter(old), machine.exporter(new)
+    await first.start()
+    left = [f"left{number}" for number in range(3)]
+    for name in left:
+        await machine.put(first, name)
+    await second.start()
+    own = [f"own{number}" for number in range(3)]
+    for name in own:
+        await machine.put(second, name)
+    await first.shutdown()
+    new.gate.set()
+    second.drain_timeout = 10
+    await until(lambda: len(names(new)) == 6)
+    await second.shutdown()
+    assert sorted(names(new)) == sorted(left + own)
+    assert await machine.stored() == 0
+
+
 async def test_a_disk_that_takes_nothing_is_said_to_the_sender_and_nothing_is_kept(machine: Machine) -> None:
     sender = RecordingSender()
     exporter = machine.exporter(sender)
