@@ -25,6 +25,8 @@ REPORT: Final = "report.html"
 _REQUIRED: Final = (NETWORK, LABELS, CALIBRATION, REPORT)
 _MAX_BYTES: Final = 512 << 20
 _MOST_FILES: Final = 64
+# The key that every entry of ONNX's external data has; ONNX Runtime would read the file that it names.
+_OUTSIDE: Final = b"location"
 
 
 @dataclass(slots=True)
@@ -81,6 +83,8 @@ def load(folder: Path) -> Artifact:
             raise ArtifactError(f"{folder / name}: its checksum is not the manifest's; the file was changed or cut")
         if name in _REQUIRED:
             contents[name] = content
+    if _OUTSIDE in contents[NETWORK]:
+        raise ArtifactError(f"{folder / NETWORK}: keeps data in other files (external data), which no artifact does")
     dictionary = _dictionary(folder, contents[LABELS])
     numbers = papers.load if manifest.detector == "paper" else calibrations.load
     try:

@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from otel_tracead.wire.batch import SpanBatch
 
 _NAME = re.compile(r".+(\.jsonl|\.ndjson|\.json|\.pb|\.binpb)(\.gz|\.zst)?")
 _JSON_LINES, _PROTOBUF = ".jsonl", ".pb"
+_MODE = 0o600  # spans may hold what is not for everybody
 
 
 def compression_and_format(name: str) -> tuple[str, str] | None:
@@ -97,9 +99,19 @@ class TraceFileWriter:
 
 
 def _create(path: Path, compression: str) -> IO[bytes]:
+    _make_private(path)
     if compression == ".gz":
         return cast("IO[bytes]", gzip.GzipFile(path, "wb", mtime=0))
     file = path.open("wb")
     if compression == ".zst":
         return cast("IO[bytes]", zstandard.ZstdCompressor().stream_writer(file))
     return file
+
+
+def _make_private(path: Path) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, _MODE)
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, _MODE)  # one that was left behind
+    finally:
+        os.close(descriptor)

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import orjson
 import pytest
 from hypothesis import given
@@ -147,6 +148,18 @@ def test_a_manifest_of_another_shape(saved):
     ):
         (saved / folder.MANIFEST).write_bytes(orjson.dumps(raw | changes))
         refused(saved, "manifest.json", words)
+
+
+def test_a_network_with_data_in_other_files_is_refused(tmp_path, parts, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(bytes(1024))
+    for place in ("weights.bin", "../weights.bin", "/etc/hostname"):
+        model = onnx.load_model_from_string(parts[1][folder.NETWORK])
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=place)
+        refused(with_file(tmp_path / "model", parts, folder.NETWORK, model.SerializeToString()), "external data")
 
 
 @pytest.mark.parametrize("name", ["../labels.json", "/etc/passwd", "a/b", "..", ".hidden", "", "a\0b", "line\nbreak"])

@@ -189,7 +189,7 @@ class _Files:
 
     def write(self, batch: SpanBatch) -> None:
         if self._writer is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(0o750, parents=True, exist_ok=True)
             self._number += 1
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
             self._writer = TraceFileWriter(self._folder / f"traces-{stamp}-{self._number:06d}.pb.zst")
