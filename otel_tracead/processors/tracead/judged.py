@@ -211,7 +211,8 @@ def _judged(marked: Marked, requests: Sequence[StoredRequest]) -> JudgedTrace:
     replaced: dict[int, tuple[bytes, bytes | None]] = {}
     for index in compress(count(), map(is_not, after, before)):
         old, new = before[index], after[index]
-        if new.startswith(old) and _origin(new) is _origin(old):
+        plain = type(new) is bytes is type(old)
+        if new.startswith(old) and (plain or _origin(new) is _origin(old)):
             appended[index] = new[len(old) :]
         else:
             replaced[index] = (bytes(new), _origin(new))
