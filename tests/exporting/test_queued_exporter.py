@@ -422,6 +422,22 @@ async def test_a_wait_between_attempts_does_not_hold_the_shutdown_up() -> None:
     assert sender.spans == [b"a"]
 
 
+class Kept(Delivery):
+    kept = True
+
+
+async def test_what_is_kept_elsewhere_is_not_lost_when_it_is_left(bench: Make) -> None:
+    one = await bench({"sending_queue": {"num_consumers": 1}})
+    one.exporter.drain_timeout = 0.05
+    one.sender.gate.clear()
+    kept = Kept()
+    for _ in range(3):
+        await one.exporter.consume(Consignment(spans("a", "b"), [(kept, 0)]))
+    await one.put("c")
+    await one.exporter.shutdown()
+    assert one.exporter.undelivered == 1
+
+
 async def test_shutdown_without_start() -> None:
     one = Bench()
     await one.put("a")

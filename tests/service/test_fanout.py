@@ -110,6 +110,18 @@ async def test_what_turns_out_to_be_broken_later_is_given_up() -> None:
     fanout.admit(1)
 
 
+class Kept(Delivery):
+    kept = True
+
+
+@pytest.mark.parametrize(("delivery", "lost"), [(Delivery(), 3), (Kept(), 0)])
+async def test_what_still_waits_at_the_end_is_lost_unless_somebody_keeps_it(delivery: Delivery, lost: int) -> None:
+    fanout = Fanout([Sink(*[Backpressure("full", 0.01)] * 1000), Sink()], LOGGER)
+    await fanout.consume(Consignment(spans(3), [(delivery, 1)]))
+    assert await fanout.drain(0.05) == lost
+    assert delivery.holds == 1
+
+
 async def test_a_slow_sibling_stalls_nobody() -> None:
     slow, fast = Sink(), Sink()
     slow.gate = asyncio.Event()
