@@ -89,13 +89,14 @@ class _Expander:
             return None
 
     def _text(self, text: str, path: Path, depth: int) -> Any:
-        while (found := find_reference(text)) is not None:
-            start, end = found
+        begin = 0
+        while (found := find_reference(text, begin)) is not None:
+            begin, start, end = found
             original = self._look_up(text[start + 2 : end - 1], depth)
             if (start, end) == (0, len(text)):
                 value = _typed(original)
                 if isinstance(value, str):
-                    text, depth = value, depth + 1
+                    text, depth, begin = value, depth + 1, 0
                     continue
                 return Expanded(self.walk(value, path, depth + 1), _unescape(original))
             text, depth = text[:start] + original + text[end:], depth + 1
@@ -119,16 +120,25 @@ def split_scheme(uri: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", uri)
 
 
-def find_reference(text: str) -> tuple[int, int] | None:
-    """Find the first innermost `${...}` that is not escaped by `$$`; give its start and end."""
-    close = text.find("}")
-    while close >= 0:
-        start = text.rfind("${", 0, close)
+def find_reference(text: str, begin: int = 0) -> tuple[int, int, int] | None:
+    """Find the first innermost `${...}` that is not escaped by `$$`.
+
+    Args:
+        text: to be searched, in time that grows as it does.
+        begin: a place that no reference lies before, or over.
+
+    Returns:
+        The last such place before the reference, its start and its end.
+    """
+    while (close := text.find("}", begin)) >= 0:
+        start = text.rfind("${", begin, close)
         if start >= 0:
-            dollars = start - len(text[:start].rstrip("$"))
-            if dollars % 2 == 0 and "}" not in text[start:close]:
-                return start, close + 1
-        close = text.find("}", close + 1)
+            dollar = start
+            while dollar > begin and text[dollar - 1] == "$":
+                dollar -= 1
+            if (start - dollar) % 2 == 0:
+                return begin, start, close + 1
+        begin = close + 1
     return None
 
 
