@@ -14,6 +14,8 @@
 #   make evaluate     the paper's experiments, the targets and the ablation, into docs/results/ (hours)
 #   make first-steps  do what docs/first-steps.md says in a fresh clone, timed, into docs/results/first-steps.txt
 #   make screenshots  take the pictures of Zipkin's page again (docs/images/)
+#   make sbom         what the package brings along, as CycloneDX (dist/sbom.cdx.json)
+#   make audit        known vulnerabilities of what is pinned, and a review of the lock (docs/results/audit.txt)
 #   make peers        install or build the real neighbours into a cache
 #   make clean        remove what these targets made, but for the cache of peers
 
@@ -32,12 +34,12 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint fuzz bench bench-check bench-model flame soak bench-gpu model evaluate evaluate-real first-steps screenshots peers clean
+.PHONY: help demo test test-peers lint fuzz bench bench-check bench-model flame soak bench-gpu model evaluate evaluate-real first-steps screenshots sbom audit peers clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
-	@sed -n '3,18s/^#   //p' Makefile
+	@sed -n '3,20s/^#   //p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/otel-tracead demo
@@ -127,6 +129,18 @@ screenshots: $(VENV)/.browser
 	@$(BIN)/python -m tools.peers install zipkin
 	$(BIN)/python -m tools.screenshots
 
+# Of what `pip install otel-tracead` brings, installed on its own: with the platform and the day of the build in it, so it is made and
+# published with a release, and not kept in the repository.
+sbom: $(VENV)/.audit
+	@rm -rf build/sbom && mkdir -p build dist && $(PYTHON) -m venv --without-pip build/sbom
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check \
+		--no-input --python build/sbom/bin/python install .
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON --validate \
+		-o dist/sbom.cdx.json build/sbom/bin/python
+
+audit: $(VENV)/.dev $(VENV)/.audit
+	$(BIN)/python -m tools.audit
+
 clean:
 	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
@@ -155,6 +169,10 @@ $(VENV)/.train: $(VENV)/.made $(LOCKED)
 $(VENV)/.fuzz: $(VENV)/.dev $(LOCKED)
 	@$(PIP) '.[dev,fuzz]' --only-binary atheris || true
 	@touch $@
+
+$(VENV)/.audit: $(VENV)/.made $(LOCKED)
+	@$(PIP) '.[audit]'
+	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.cuda: $(VENV)/.made $(LOCKED)
 	@$(PIP) '.[cuda]'

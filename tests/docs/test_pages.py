@@ -105,7 +105,8 @@ def test_parts_of_configurations_are_valid(page):
             continue
         for kind, components in yaml.safe_load(body).items():
             for name, written in components.items():
-                factory = next(f for f in _factories() if f.kind.value == kind and name in (f.name, *f.aliases))
+                type_ = name.partition("/")[0]
+                factory = next(f for f in _factories() if f.kind.value == kind and type_ in (f.name, *f.aliases))
                 factory.config.model_validate(_expanded(written))
 
 
