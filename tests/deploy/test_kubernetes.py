@@ -1,5 +1,6 @@
 """The manifests: valid for the API, true about the stage that they run."""
 
+import copy
 import re
 import shutil
 import subprocess
@@ -142,12 +143,28 @@ def test_replicas_come_and_go_slower_than_traces_finish():
 
 def test_nothing_in_a_replica_is_more_than_it_needs():
     assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not any(POD.get(shared) for shared in ("hostNetwork", "hostPID", "hostIPC"))
+    assert not any("hostPath" in volume for volume in POD["volumes"])
     assert POD["automountServiceAccountToken"] is False
     context = CONTAINER["securityContext"]
     assert context["readOnlyRootFilesystem"] is True
     assert context["allowPrivilegeEscalation"] is False
     assert context["capabilities"] == {"drop": ["ALL"]}
     assert "cpu" not in CONTAINER["resources"]["limits"]
+
+
+def test_the_storage_of_the_page_fits_the_replicas():
+    page = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"```yaml\n(spec:\n  volumeClaimTemplates:.*?)```", page, re.DOTALL)
+    changed = copy.deepcopy(_find("StatefulSet"))
+    (claim,) = yaml.safe_load(written)["spec"]["volumeClaimTemplates"]
+    volumes = changed["spec"]["template"]["spec"]["volumes"]
+    assert claim["metadata"]["name"] in [volume["name"] for volume in volumes]
+    volumes[:] = [volume for volume in volumes if volume["name"] != claim["metadata"]["name"]]
+    changed["spec"]["volumeClaimTemplates"] = [claim]
+    kubernetes_validate.validate(changed, "1.33", strict=True)
+    assert {"name": claim["metadata"]["name"], "mountPath": "/var/lib/otel-tracead"} in CONTAINER["volumeMounts"]
 
 
 def test_a_model_may_come_as_a_config_map(tmp_path):
