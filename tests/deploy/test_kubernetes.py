@@ -156,7 +156,7 @@ def test_nothing_in_a_replica_is_more_than_it_needs():
 
 def test_the_storage_of_the_page_fits_the_replicas():
     page = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
-    (written,) = re.findall(r"```yaml\n(spec:\n  volumeClaimTemplates:.*?)```", page, re.DOTALL)
+    (written,) = re.findall(r"```yml\n(spec:\n  volumeClaimTemplates:.*?)```", page, re.DOTALL)
     changed = copy.deepcopy(_find("StatefulSet"))
     (claim,) = yaml.safe_load(written)["spec"]["volumeClaimTemplates"]
     volumes = changed["spec"]["template"]["spec"]["volumes"]
