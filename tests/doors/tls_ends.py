@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import threading
 import warnings
 from dataclasses import dataclass, field
 from typing import Self
@@ -41,12 +43,14 @@ async def talk(port: int, context: ssl.SSLContext | None, hello: bytes) -> tuple
 
 @dataclass
 class Server:
-    """Takes connections, notes what they are, and closes them at the first bytes.
+    """Takes connections in threads of its own (no event loop is in the way), notes what they are, and closes them at the first bytes.
 
     Attributes:
         context: for the next connection; None for plain text.
         seen: of every connection that said something: its version of TLS, and the certificate that it showed (DER).
         heard: the first bytes of each.
+        connections: how many came.
+        port: where it listens.
     """
 
     context: ssl.SSLContext | None
@@ -56,22 +60,37 @@ class Server:
     port: int = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._take, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
+        self._listening.shutdown(socket.SHUT_RDWR)  # wakes `accept`
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        self._listening.close()
 
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        with contextlib.suppress(OSError, ssl.SSLError):
-            if self.context is not None:
-                await writer.start_tls(self.context, ssl_handshake_timeout=5)
-            said = await reader.read(64)
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._threads.append(threading.Thread(target=self._take, args=(client,)))
+            self._threads[-1].start()
+
+    def _take(self, client: socket.socket) -> None:
+        client.settimeout(5)
+        context = self.context
+        with contextlib.suppress(OSError), contextlib.ExitStack() as open_ones:
+            talking = open_ones.enter_context(client)
+            shown = None
+            if context is not None:
+                talking = shown = open_ones.enter_context(context.wrap_socket(client, server_side=True))
+            said = talking.recv(64)
             if said:
-                shown: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
                 self.heard.append(said)
                 self.seen.append((shown and shown.version(), shown and shown.getpeercert(binary_form=True)))
-        writer.close()
