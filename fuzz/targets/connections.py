@@ -31,7 +31,7 @@ from otel_tracead.wire.otlp import Envelopes, decode_request
 _LIMIT: Final = 1 << 16
 _ROOM: Final = 1 << 20
 _ROUNDS: Final = 12
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
+_STATUS: Final = re.compile(rb"HTTP/[01]\.[019] ([0-9]{3}) ")
 _ANSWERS: Final = {b"200", b"202", b"400", b"404", b"405", b"413", b"415", b"100", b"417"}
 
 
