@@ -11,7 +11,11 @@ from otel_tracead.component import Kind, Settings
 from otel_tracead.errors import Backpressure, ConfigError
 
 
-class StorageUnavailable(Backpressure):
+class NotStored(Backpressure):
+    """What was to be stored is not, for want of room: nobody may tell a sender that these spans are safe."""
+
+
+class StorageUnavailable(NotStored):
     """The disk is full, read-only or failing: nothing was stored, and the sender shall come back."""
 
 

@@ -12,7 +12,7 @@ from otel_tracead.errors import Backpressure
 from otel_tracead.exporting.config import QueueConfig
 from otel_tracead.exporting.queue import SendingQueue
 from otel_tracead.exporting.sizing import SIZERS, parts
-from otel_tracead.storage import Log, StorageUnavailable, Store
+from otel_tracead.storage import Log, NotStored, StorageUnavailable, Store
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes
 from otel_tracead.wire.stored import pack, unpack
@@ -96,16 +96,16 @@ class StoredQueue:
         """Store *consignment* and settle it; with *blocking*, as soon as there is room.
 
         Raises:
-            Backpressure: there is none, or the disk takes nothing.
+            NotStored: there is none, or the disk takes nothing.
         """
         if self._log is None:
-            raise Backpressure("the exporter is not running")
+            raise NotStored("the exporter is not running")
         amount = self._measure(consignment.batch)
         while not self._fits(amount):
             if not blocking:
-                raise Backpressure("sending queue is full")
+                raise NotStored("sending queue is full")
             if self._closing:
-                raise Backpressure("the exporter is shutting down")
+                raise NotStored("the exporter is shutting down")
             self._room.clear()
             await self._room.wait()
         self.size += amount

@@ -8,7 +8,9 @@ from service_fakes import spans
 
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError
+from otel_tracead.service import fanout as module
 from otel_tracead.service.fanout import Fanout
+from otel_tracead.storage import NotStored, StorageUnavailable
 from otel_tracead.telemetry import Counter
 
 LOGGER = structlog.wrap_logger(structlog.testing.ReturnLogger(), processors=[])
@@ -174,9 +176,111 @@ async def test_what_is_never_taken_is_counted_at_the_end() -> None:
     assert await fanout.drain(0.02) == 7
 
 
-@given(st.lists(st.lists(st.sampled_from(["take", "later", "never"]), min_size=2, max_size=4), max_size=5))
+async def test_success_waits_until_a_disk_that_failed_takes_its_copy() -> None:
+    sinks = [Sink(StorageUnavailable("full", 0.2), NotStored("full", 0.01)), Sink()]
+    fanout = Fanout(sinks, LOGGER)
+    consignment, delivery = request()
+    handing = asyncio.create_task(fanout.consume(consignment))
+    for _ in range(30):
+        await asyncio.sleep(0)
+    assert sinks[1].got
+    assert not handing.done(), "its sender heard of success, and a copy is only in memory"
+    with pytest.raises(Backpressure):
+        fanout.admit(1)
+    await handing
+    assert ([len(sink.got) for sink in sinks], delivery.holds) == ([1, 1], 0)
+    fanout.admit(1)
+
+
+async def test_a_disk_that_stays_full_refuses_and_the_others_have_only_the_first_request_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.02)
+    broken = Sink(*[StorageUnavailable("disk full", 0.01)] * 8)
+    sinks = [Sink(), broken, Sink()]
+    fanout, dropped = Fanout(sinks, LOGGER), Counter()
+    consignment, delivery = request()
+    refusals = 0
+    while broken.answers:  # a sender that comes again as long as it is told to
+        with pytest.raises(StorageUnavailable, match="disk full"):
+            await fanout.consume(consignment)
+        assert delivery.holds == 1
+        refusals += 1
+    assert refusals > 2
+    await fanout.consume(consignment)
+    assert [len(sink.got) for sink in sinks] == [2, 1, 2]
+    assert (delivery.holds, dropped.value) == (0, 0)
+    await fanout.consume(request()[0])
+    assert [len(sink.got) for sink in sinks] == [3, 2, 3]
+
+
+async def test_of_two_disks_that_fail_neither_makes_the_other_take_requests_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    full = StorageUnavailable("full", 0.001)
+    sinks = [Sink(full, None), Sink(*[full] * 9), Sink()]
+    fanout = Fanout(sinks, LOGGER)
+    consignment, delivery = request()
+    for _ in range(9):
+        with pytest.raises(StorageUnavailable):
+            await fanout.consume(consignment)
+        assert delivery.holds == 1
+    await fanout.consume(consignment)
+    assert [len(sink.got) for sink in sinks] == [2, 1, 2]
+
+
+async def test_what_nobody_could_store_is_refused_at_once() -> None:
+    sinks = [Sink(StorageUnavailable("full")), Sink(PermanentError("broken"))]
+    consignment, delivery = request()
+    dropped = Counter()
+    with pytest.raises(StorageUnavailable):
+        await Fanout(sinks, LOGGER, dropped).consume(consignment)
+    assert (delivery.holds, dropped.value) == (1, 0)
+
+
+async def test_what_its_source_keeps_waits_in_memory_for_a_disk() -> None:
+    sinks = [Sink(StorageUnavailable("full", 0.001)), Sink()]
+    fanout, delivery = Fanout(sinks, LOGGER), Kept()
+    await fanout.consume(Consignment(spans(3), [(delivery, 1)]))
+    assert delivery.holds == 1
+    assert await fanout.drain(5) == 0
+    assert ([len(sink.got) for sink in sinks], delivery.holds) == ([1, 1], 0)
+
+
+async def test_a_sender_that_goes_away_while_a_disk_is_waited_for_was_told_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    dropped = Counter()
+    fanout = Fanout([Sink(*[StorageUnavailable("full", 0.01)] * 99), Sink()], LOGGER, dropped)
+    consignment, delivery = request()
+    handing = asyncio.create_task(fanout.consume(consignment))
+    await asyncio.sleep(0.01)
+    handing.cancel()
+    await asyncio.wait({handing})
+    assert await fanout.drain(5) == 0, "nothing that was acknowledged is left"
+    assert (delivery.holds, dropped.value) == (0, 0)
+
+
+async def test_an_exporter_that_stands_in_two_pipelines_gets_both_copies_when_its_disk_works_again() -> None:
+    sink = Sink(StorageUnavailable("full", 0.001), StorageUnavailable("full", 0.001))
+    consignment, delivery = request()
+    fanout = Fanout([sink, sink], LOGGER)
+    with pytest.raises(StorageUnavailable):
+        await fanout.consume(consignment)
+    await fanout.consume(consignment)
+    assert (len(sink.got), delivery.holds) == (2, 0)
+
+
+@given(st.lists(st.lists(st.sampled_from(["take", "later", "never", "unstored"]), min_size=2, max_size=4), max_size=5))
 async def test_every_delivery_is_settled_whatever_the_siblings_answer(rounds: list[list[str]]) -> None:
-    answers = {"take": None, "later": Backpressure("later", 0.0001), "never": PermanentError("never")}
+    answers = {
+        "take": None,
+        "later": Backpressure("later", 0.0001),
+        "never": PermanentError("never"),
+        "unstored": StorageUnavailable("later", 0.0001),
+    }
     for answered in rounds:
         sinks = [Sink(answers[answer]) for answer in answered]
         fanout = Fanout(sinks, LOGGER)
@@ -186,6 +290,10 @@ async def test_every_delivery_is_settled_whatever_the_siblings_answer(rounds: li
         except PermanentError:
             assert set(answered) == {"never"}
             consignment.settle()
+        except StorageUnavailable:
+            assert set(answered) <= {"never", "unstored"}, "it was taken in part, and the disk works again"
+            consignment.settle()
+            answered[:] = ["never" if answer == "unstored" else answer for answer in answered]
         assert await fanout.drain(5) == 0
         assert delivery.holds == 0
         for sink, answer in zip(sinks, answered, strict=True):

@@ -29,7 +29,7 @@ from otel_tracead.processors.tracead.parcels import Parcel
 from otel_tracead.processors.tracead.recording import Recorder
 from otel_tracead.processors.tracead.scoring import SHOWN_AT_ONCE, Rules, Scored, Tally, pass_invalid, pass_late
 from otel_tracead.processors.tracead.supply import LOOK_SECONDS, ModelSupply
-from otel_tracead.storage import find_storage
+from otel_tracead.storage import NotStored, find_storage
 from otel_tracead.traces.assembler import Assembler, Late
 from otel_tracead.traces.release import ReleasePolicy
 from otel_tracead.traces.trace import Release, Trace
@@ -167,14 +167,16 @@ class TraceadProcessor:
         """Say whether *spans* spans would be taken now.
 
         Raises:
-            Backpressure: the processor is not running, or too many spans wait for the next consumer.
+            Backpressure: the processor is not running, or too many spans wait for the next consumer; with a storage,
+                this is `NotStored`.
             StorageUnavailable: the disk did not work a moment ago.
         """
+        refusal = Backpressure if self._journal is None else NotStored
         if not self._accepting:
             what = "still reads what is stored" if self._gathers_stored else "is not running"
-            raise Backpressure(f"{self._settings.id} {what}")
+            raise refusal(f"{self._settings.id} {what}")
         if self._pending() >= self._bounds.pending_spans:
-            raise Backpressure(f"{self._settings.id}: too many spans wait for the next consumer ({spans} refused)")
+            raise refusal(f"{self._settings.id}: too many spans wait for the next consumer ({spans} refused)")
         if self._journal is not None:
             self._journal.admit()
 
