@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-
 from otel_tracead.component import Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError
@@ -261,7 +259,7 @@ class QueuedExporter:
                     self._leave([Consignment(concatenate(pieces), consignment.holds)])
                 raise
             except PermanentError as error:
-                refused = error
+                refused = error.with_traceback(None)  # which knows this frame, and with it the spans
                 refusals += isinstance(error, InvalidRequest)
                 if isinstance(error, InvalidRequest) and len(piece) > 1 and refusals <= _MOST_REFUSALS:
                     pieces.extend(halves(piece))
@@ -276,7 +274,10 @@ class QueuedExporter:
                 self._drop(piece, error)
             pieces.popleft()
         if hand_back and delivered == 0 and refused is not None:
-            raise refused
+            try:
+                raise refused
+            finally:
+                refused = None
         consignment.settle()
 
     def _drop(self, batch: SpanBatch, error: Exception) -> None:
@@ -284,31 +285,30 @@ class QueuedExporter:
         self._logs.warning("spans given up", error=str(error), spans=len(batch))
 
     async def _send(self, batch: SpanBatch) -> None:
-        """Send *batch*, again and again where that may help."""
-        try:
-            await self._attempt(batch)
-        except RetryableError as error:
-            if not self._retry.enabled:
-                raise
-            first = error
-            failed = [error]
+        """Send *batch*, again and again where that may help.
 
-            async def again() -> None:
-                if failed:
-                    raise failed.pop()  # the attempt above is the first one
-                if self._leaving:
-                    raise first
+        Nothing of an attempt that failed is kept while the next one is waited for: the encoded request is large, and in the
+        frames that an error knows it would outlive even the batch, until garbage is collected.
+        """
+        started: float | None = None
+        attempts = 0
+        while True:
+            try:
                 await self._attempt(batch)
-
-            started = self._now()
-            await AsyncRetrying(
-                retry=retry_if_exception_type(RetryableError),
-                wait=self._backoff,
-                stop=lambda state: self._gives_up(state, started),
-                sleep=self._pause,
-                before_sleep=self._note_retry,
-                reraise=True,
-            )(again)
+            except RetryableError as error:
+                if not self._retry.enabled:
+                    raise
+                attempts += 1
+                started = self._now() if started is None else started
+                wait = self._backoff.after(attempts, error)
+                if self._gives_up(wait, started):
+                    raise
+                self._note_retry(error)
+            else:
+                return
+            await self._pause(wait)
+            if self._leaving:
+                raise RetryableError("the exporter hands over to its successor")
 
     async def _attempt(self, batch: SpanBatch) -> None:
         """Send *batch* once, and note how the backend is."""
@@ -342,15 +342,14 @@ class QueuedExporter:
         finally:
             self._in_flight -= 1
 
-    def _gives_up(self, state: RetryCallState, started: float) -> bool:
+    def _gives_up(self, wait: float, started: float) -> bool:
         if self._leaving:
             return True
         limit = self._retry.max_elapsed_time
-        return limit > 0 and self._now() - started + self._backoff(state) > limit
+        return limit > 0 and self._now() - started + wait > limit
 
-    def _note_retry(self, state: RetryCallState) -> None:
+    def _note_retry(self, error: RetryableError) -> None:
         self._retries.add()
-        error = state.outcome.exception() if state.outcome is not None else None
         self._logs.warning("the backend did not take a request; it is sent again", error=str(error))
 
     async def _pause(self, seconds: float) -> None:

@@ -54,18 +54,23 @@ class Intake:
             PipelineError: the next consumer did not take the spans.
             Exception: something that the next consumer did not expect either.
         """
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        error = await self._answer_to(body, decode, unpacks=unpacks)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # which knows this frame: in a circle the request would stay until garbage is collected
+
+    def _answer_to(self, body: bytes, decode: Decode, *, unpacks: bool) -> asyncio.Future[Exception | None]:
+        answered: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
         def answer(error: Exception | None) -> None:
-            if answered.done():
-                return  # whoever waited has gone
-            if error is None:
-                answered.set_result(None)
-            else:
-                answered.set_exception(error)
+            if not answered.done():  # else whoever waited has gone
+                # Without the frames that it came through: they know the spans, and who waits for this.
+                answered.set_result(None if error is None else error.with_traceback(None))
 
         self.begin(body, decode, answer, unpacks=unpacks)
-        await answered
+        return answered
 
     def begin(self, body: bytes, decode: Decode, answer: Answer, *, unpacks: bool = False) -> None:
         """Take the request *body* in; *answer* hears of it once, perhaps before this returns.

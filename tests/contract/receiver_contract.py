@@ -1,6 +1,7 @@
 """What every network receiver does, whatever it speaks; a test class inherits this and says how to send."""
 
 import asyncio
+import gc
 import gzip
 import zlib
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import zstandard
 
 from otel_tracead.component import Component, Factory, Kind, Settings
 from otel_tracead.config_types import Endpoint
+from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, PermanentError, RetryableError
 from otel_tracead.telemetry import (
     RECEIVER_ACCEPTED,
@@ -23,6 +25,7 @@ from otel_tracead.telemetry import (
     Telemetry,
 )
 from otel_tracead.testing import RecordingConsumer
+from otel_tracead.wire.batch import SpanBatch
 
 COMPRESS = {
     "gzip": gzip.compress,
@@ -60,6 +63,10 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 (no event tells)
             await asyncio.sleep(0.005)
+
+
+def batches() -> int:
+    return sum(isinstance(one, SpanBatch) for one in gc.get_objects())
 
 
 class ReceiverContract:
@@ -125,6 +132,29 @@ class ReceiverContract:
         for encoding in self.encodings:
             assert (await self.send(running.port, self.body(2), encoding)).status == self.ok, encoding
         assert len(running.consumer.spans) == 2 * len(self.encodings)
+
+    async def test_a_request_that_was_refused_leaves_nothing_for_the_garbage_collector(
+        self, running: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It comes round rarely in a stage, and requests are refused when memory is short."""
+
+        def admit(_spans: int) -> None:
+            raise Backpressure("full")
+
+        async def consume(_consignment: Consignment) -> None:
+            raise Backpressure("full")
+
+        gc.collect()
+        before = batches()
+        gc.disable()
+        try:
+            monkeypatch.setattr(running.consumer, "consume", consume)
+            assert (await self.send(running.port, self.body(2))).status == self.backpressure
+            monkeypatch.setattr(running.consumer, "admit", admit)
+            assert (await self.send(running.port, self.body(2))).status == self.backpressure
+            await until(lambda: batches() == before)
+        finally:
+            gc.enable()
 
     async def test_a_broken_body_is_refused_and_the_next_one_served(self, running: Running) -> None:
         await self.assert_serves(running)

@@ -1,7 +1,10 @@
 """The exporterhelper with a clock of its own: no test here waits."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from weakref import WeakSet
 
 import pytest
 from pydantic import ValidationError
@@ -115,6 +118,58 @@ async def test_backs_off_as_the_collector_does(bench: Make) -> None:
     assert one.waits == [5, 7.5, 11.25, 16.875, 25.3125, 30, 30]
     assert one.delivered == ["a"]
     assert one.value(EXPORTER_RETRIES) == 7
+    await one.exporter.shutdown()
+
+
+class Failing(RecordingSender):
+    """A sender whose every attempt fails, with a request in its hands."""
+
+    class Request:
+        pass
+
+    def __init__(self, kind: type[Exception]) -> None:
+        super().__init__()
+        self.kind = kind
+        self.requests: WeakSet[Failing.Request] = WeakSet()
+        self.tried = 0
+
+    async def send(self, batch: SpanBatch) -> None:
+        request = self.Request()
+        self.requests.add(request)
+        self.tried += 1
+        raise self.kind(f"{len(batch)} spans")
+
+
+@pytest.mark.parametrize("kind", [RetryableError, OSError, InvalidRequest])
+@pytest.mark.parametrize("queue", [True, False])
+async def test_a_failed_attempt_leaves_nothing_for_the_garbage_collector(
+    bench: Make, kind: type[Exception], queue: bool
+) -> None:
+    """It comes round rarely in a stage, and a request has up to 4 MiB: while it waits, and when it is over."""
+    one = await bench({"retry_on_failure": {"max_elapsed_time": "30s"}, "sending_queue": {"enabled": queue}})
+    sender = Failing(kind)
+    one.exporter._sender = sender
+    spans_before = len([found for found in gc.get_objects() if isinstance(found, SpanBatch)])
+    gc.collect()
+    gc.disable()
+    try:
+        while_waiting: list[int] = []
+        sleep = one.sleep
+
+        async def looks(seconds: float) -> None:
+            while_waiting.append(len(sender.requests))
+            await sleep(seconds)
+
+        one.exporter._sleep = looks
+        with suppress(Backpressure, PermanentError):
+            await one.put("a", "b")
+        await until(lambda: one.value(EXPORTER_FAILED) == 2 or not queue)
+        assert sender.tried > 0
+        assert set(while_waiting) <= {0}
+        await until(lambda: not sender.requests)
+        await until(lambda: sum(isinstance(found, SpanBatch) for found in gc.get_objects()) <= spans_before)
+    finally:
+        gc.enable()
     await one.exporter.shutdown()
 
 
