@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from otel_tracead.component import Kind
 from otel_tracead.delivery import Consignment
-from otel_tracead.storage import Entry
+from otel_tracead.storage import Entry, StorageUnavailable
 from otel_tracead.wire.batch import SpanBatch
 
 
@@ -115,7 +115,13 @@ class MemoryLog:
         return [entry for entry, _ in self._store.records[self._name].values()]
 
     async def read(self, number: int) -> bytes | None:
-        """Give a record, None if it is gone or damaged."""
+        """Give a record, None if it is gone or damaged.
+
+        Raises:
+            StorageUnavailable: the test says so.
+        """
+        if (self._name, number) in self._store.hidden:
+            raise StorageUnavailable("the disk does not answer")
         found = self._store.records[self._name].get(number)
         return None if found is None or (self._name, number) in self._store.damaged else found[1]
 
@@ -126,6 +132,7 @@ class MemoryStore:
     Attributes:
         records: what is stored, by log and number.
         damaged: (log, number) of records that can no longer be read.
+        hidden: (log, number) of records that the disk does not give now.
         failure: what `append` raises from now on, if anything.
         gate: clear it to make `append` wait.
     """
@@ -133,6 +140,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.records: defaultdict[str, dict[int, tuple[Entry, bytes]]] = defaultdict(dict)
         self.damaged: set[tuple[str, int]] = set()
+        self.hidden: set[tuple[str, int]] = set()
         self.failure: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()

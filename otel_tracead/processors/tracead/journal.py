@@ -170,16 +170,21 @@ class Journal:
             raise StartError(f"its storage cannot be read: {error}") from error
 
     async def restored(self) -> AsyncIterator[Restored]:
-        """Go through the requests that were stored and not settled, in their order.
-
-        Raises:
-            StorageUnavailable: the disk does not answer.
-        """
+        """Go through the requests that were stored and not settled, in their order; wait for a disk that fails."""
         found, self._found.requests = self._found.requests, []
         for entries in _together(found):
-            records = await asyncio.gather(*(self._requests.read(entry.number) for entry in entries))
+            records = await self._read_back([entry.number for entry in entries])
             for entry, record in zip(entries, records, strict=True):
                 yield self._restored(entry.number, record)
+
+    async def _read_back(self, numbers: Sequence[int]) -> list[bytes | None]:
+        while True:
+            try:
+                return await asyncio.gather(*(self._requests.read(number) for number in numbers))
+            except StorageUnavailable as error:
+                self._failures["read"].add()
+                self._log.warning("the storage does not give records; they are asked for again", error=str(error))
+                await asyncio.sleep(_PAUSE)
 
     def _restored(self, number: int, record: bytes | None) -> Restored:
         try:

@@ -45,6 +45,7 @@ class Bounds:
     Attributes:
         pending_spans: released and not yet handed on; over it `admit` refuses, and what was stored is not read on.
         batch_spans: how many are scored together, unless one trace alone has more.
+        batch_bytes: how much of them, likewise: while they are scored their bytes are there twice.
         patience: seconds after which a batch goes on without a verdict.
         look_seconds: between two looks at the model's folder.
         replay_seconds: what the start waits for stored spans to be read; then it goes on, and they are read all the same.
@@ -52,6 +53,7 @@ class Bounds:
 
     pending_spans: int = 200_000
     batch_spans: int = 16_384
+    batch_bytes: int = 8 << 20
     patience: float = PATIENCE
     look_seconds: float = LOOK_SECONDS
     replay_seconds: float = 10.0
@@ -262,6 +264,8 @@ class TraceadProcessor:
             self._settings.telemetry.counter(telemetry.JOURNAL_SPANS, self._settings.id, outcome).add(spans)
         if counts:
             self._settings.logger.info("spans come back from the storage", **counts)
+        if self._judging is None:
+            return  # it is shutting down: what was gathered is for whoever starts next
         self._gathers_stored = False
         self._assembler.follow(self._policy())
         self._begin()
@@ -300,11 +304,14 @@ class TraceadProcessor:
 
     def _next_batch(self) -> list[Trace]:
         traces: list[Trace] = []
-        room = self._bounds.batch_spans
-        while self._released and (not traces or len(self._released[0].spans) <= room):
-            trace = self._released.popleft()
-            traces.append(trace)
-            room -= len(trace.spans)
+        room, bytes_left = self._bounds.batch_spans, self._bounds.batch_bytes
+        while self._released:
+            spans = self._released[0].spans
+            room -= len(spans)
+            bytes_left -= sum(map(len, spans))
+            if traces and (room < 0 or bytes_left < 0):
+                break
+            traces.append(self._released.popleft())
         return traces
 
     def _take(self, released: Sequence[Trace]) -> None:

@@ -15,6 +15,7 @@ from otel_tracead.detection.verdicts import TraceVerdict
 from otel_tracead.errors import Backpressure, ConfigError
 from otel_tracead.extensions.file_storage.config import FileStorageConfig
 from otel_tracead.extensions.file_storage.extension import FileStorage
+from otel_tracead.processors.tracead import journal
 from otel_tracead.processors.tracead.judged import (
     StoredRequest,
     pack_decisions,
@@ -22,6 +23,7 @@ from otel_tracead.processors.tracead.judged import (
     unpack_decisions,
     verdicts,
 )
+from otel_tracead.processors.tracead.processor import Bounds
 from otel_tracead.storage import StorageUnavailable
 from otel_tracead.testing import MemoryStorage
 from otel_tracead.traces.late import Decision
@@ -174,6 +176,63 @@ async def test_a_damaged_request_is_left_out_and_the_rest_of_its_traces_goes_on(
         await until(lambda: after.backend.got)
         assert after.value(telemetry.JOURNAL_FAILURES, "read") == 1
     assert [Exported.of(span).identity for span in after.backend.spans] == [encoded(1, 2)]
+
+
+async def half_read(monkeypatch, requests):
+    """Give storage with these requests, and the last of them that a disk does not give now."""
+    monkeypatch.setattr(journal, "_READ_TOGETHER", 1)
+    monkeypatch.setattr(journal, "_PAUSE", 0.01)
+    storage = MemoryStorage()
+    stage = Stage(storage=storage, wait_duration="1m")
+    await stage.processor.start()
+    for spans in requests:
+        await stage.send(*spans)
+    found = storage.crash()
+    store = found.store(Kind.PROCESSOR, "tracead")
+    last = ("requests", max(store.records["requests"]))
+    store.hidden.add(last)
+    await stage.processor.shutdown()
+    return found, store, last
+
+
+async def test_a_disk_that_fails_while_stored_spans_are_read_is_waited_for(monkeypatch):
+    storage, store, _ = await half_read(monkeypatch, [[encoded(1, 1)], [encoded(1, 2)]])
+    async with Stage(Bounds(replay_seconds=0.02), storage) as stage:
+        await until(lambda: stage.value(telemetry.JOURNAL_FAILURES, "read") >= 3)
+        assert stage.failed == []
+        with pytest.raises(Backpressure, match="still reads what is stored"):
+            stage.processor.admit(1)
+        assert stage.detector.batches == []
+        store.hidden.clear()
+        await until(lambda: len(stage.backend.got) == 2)
+        assert stage.detector.batches == [1], "the trace was judged in halves"
+        stage.processor.admit(1)
+    assert not store.records["requests"]
+
+
+@pytest.mark.parametrize("finishes", [False, True])
+async def test_a_drain_while_stored_spans_are_read_loses_nothing_and_judges_nothing_in_part(monkeypatch, finishes):
+    """Of a trace one half is read; the other one never is, or while a span that goes alone holds the drain up."""
+    alone = [encoded(b"", 3)] if finishes else []
+    storage, store, _ = await half_read(monkeypatch, [[encoded(1, 1), *alone], [encoded(1, 2)]])
+    stage = Stage(Bounds(replay_seconds=0.02), storage, shutdown_timeout="300ms")
+    stage.backend.full = finishes
+    await stage.processor.start()
+    stopping = asyncio.create_task(stage.processor.shutdown())
+    await asyncio.sleep(0.05)
+    assert stopping.done() is not finishes
+    if finishes:
+        store.hidden.clear()
+    await stopping
+    assert (stage.detector.batches, stage.failed, stage.processor.undelivered) == ([], [], 0)
+    with pytest.raises(Backpressure):
+        stage.processor.admit(1)
+    found = storage.crash(1 << 30)
+    found.store(Kind.PROCESSOR, "tracead").hidden.clear()
+    async with Stage(storage=found) as after:
+        await until(lambda: len(after.backend.got) == 2 + len(alone))
+        assert after.detector.batches == [1], "a trace was judged in halves"
+    assert set(after.backend.spans.values()) == {1}
 
 
 async def test_a_record_that_nobody_understands_stays_where_it_is():
