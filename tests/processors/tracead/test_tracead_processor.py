@@ -118,6 +118,15 @@ async def test_one_trace_too_many_releases_the_oldest():
         assert (stage.value(telemetry.TRACES_OPEN), stage.value(telemetry.SPANS_OPEN)) == (2, 2)
 
 
+@pytest.mark.parametrize("bounds", [Bounds(batch_spans=4), Bounds(batch_bytes=4 * len(encoded(1, 1)))])
+async def test_what_is_scored_together_is_bounded_but_for_one_trace(bounds: Bounds):
+    async with Stage(bounds=bounds) as stage:
+        spans = [encoded(trace, n) for trace in range(1, 7) for n in range(1, 7 if trace == 6 else 3)]
+        await stage.send(*spans)
+        await until(lambda: len(stage.backend.got) == len(spans))
+        assert stage.detector.batches == [2, 2, 1, 1]
+
+
 async def test_spans_without_valid_ids_go_on_at_once_and_say_so():
     async with Stage(wait_duration="10m") as stage:
         delivery = await stage.send(encoded(b"", 1), encoded(b"\1" * 15, 2))
