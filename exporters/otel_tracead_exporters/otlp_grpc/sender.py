@@ -75,19 +75,25 @@ class OtlpGrpcSender:
         """
         if self._channel is None:
             raise RetryableError("not started")
-        body = encode_request(batch)
-        if len(body) > _MOST_BYTES and len(batch) > 1:
-            raise TooLarge(f"{len(body)} bytes are more than gRPC servers take")
+        message = await self._packed(batch)
         headers = self._headers + header_block(
             (name.lower().encode(), value.encode()) for name, value in self._proof().items()
         )
-        answer = await self._channel.call(headers, await self._packed(body), wait_for_ready=self._config.wait_for_ready)
+        answer = await self._channel.call(headers, message, wait_for_ready=self._config.wait_for_ready)
         if answer.status.code != Code.OK:
             raise _meaning(answer.status, self._without_secrets(answer.status.message))
         if answer.message:
             self._partial_success.note_protobuf(answer.message)
 
-    async def _packed(self, body: bytes) -> bytes:
+    async def _packed(self, batch: SpanBatch) -> bytes:
+        """Encode *batch*; while the answer is waited for its bytes are there once more than its spans, not twice.
+
+        Raises:
+            TooLarge: no server takes so much at once.
+        """
+        body = encode_request(batch)
+        if len(body) > _MOST_BYTES and len(batch) > 1:
+            raise TooLarge(f"{len(body)} bytes are more than gRPC servers take")
         if self._compress is None or not body:
             return pack(body)
         compress = self._compress

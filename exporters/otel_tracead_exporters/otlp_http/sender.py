@@ -38,8 +38,11 @@ class OtlpHttpSender:
         Raises:
             PipelineError: what the status of the answer means.
         """
-        body = otlp_json.encode_request(batch) if self._json else otlp.encode_request(batch)
-        answer = await self._client.post(body, _JSON if self._json else _PROTOBUF)
+        # Without a name of its own here, the body is gone as soon as it is compressed.
+        answer = await self._client.post(
+            otlp_json.encode_request(batch) if self._json else otlp.encode_request(batch),
+            _JSON if self._json else _PROTOBUF,
+        )
         if not answer.body:
             return
         if answer.content_type == _JSON:
