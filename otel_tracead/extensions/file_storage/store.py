@@ -139,7 +139,8 @@ class FileStore:
             self._schedule(0)
         try:
             async with asyncio.timeout(_LAST_WORK):
-                await self._idle.wait()
+                while self._pending or self._working:  # what others settle in the same moment is done, too
+                    await self._idle.wait()
                 self._closed = True
                 await asyncio.wrap_future(self._thread.submit(self.file.close))
         except TimeoutError:
@@ -211,7 +212,7 @@ class FileStore:
             self._schedule(0 if appends or self._closing else _RETRY if error is not None else _REMOVALS_WAIT)
         else:
             self._idle.set()
-            self._keep_up(_UPKEEP)
+        self._keep_up(_UPKEEP)  # under a steady load something always waits: unused room is given back all the same
 
     def _keep_up(self, delay: float) -> None:
         if self._upkeep is None and not self._closing:
