@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import aiohttp
 import grpc.aio
@@ -25,6 +27,7 @@ from otel_tracead.config_types import Secret, secrets_of, without, without_secre
 from otel_tracead.service.registry import Registry
 from otel_tracead.wire.otlp import encode_request
 from tests.contract.exporter_contract import batch
+from tests.contract.receiver_contract import until
 from tests.doors.planted import configuration, secret
 from tests.exporters.certificates import make
 from tests.source_tree import ROOT
@@ -144,23 +147,46 @@ async def echoing(folder: Path) -> AsyncIterator[tuple[Echo, dict[str, int]]]:
 
 
 class Stage:
-    """The stage as a process; keeps all that it says."""
+    """The stage as a process; all that it says goes to a file, so that it never waits for who reads it.
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.said = ""
-        self._reading = asyncio.create_task(self._read())
+    Args:
+        config: where the configuration lies.
+        environment: of the process.
+    """
 
-    async def _read(self) -> None:
-        assert self.process.stdout is not None
-        while line := await self.process.stdout.readline():
-            self.said += line.decode(errors="replace")
+    def __init__(self, config: Path, environment: Mapping[str, str]) -> None:
+        self._log = config.with_name("said")
+        command = [sys.executable, "-X", "dev", "-W", "ignore", "-m", "otel_tracead", "--debug"]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "run", "--config", str(config)], stdout=log, stderr=subprocess.STDOUT, env=environment
+            )
 
-    async def until(self, *words: str) -> None:
-        async with asyncio.timeout(60):
-            while not all(word in self.said for word in words):
-                assert self.process.returncode is None, self.said
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def said(self) -> str:
+        """All that it has said."""
+        return self._log.read_text(errors="replace")
+
+    async def until(self, *words: str, times: int = 1) -> None:
+        """Wait until it has said each of *words* so many times."""
+        async with asyncio.timeout(30):
+            while not all(self.said.count(word) >= times for word in words):
+                assert self.process.poll() is None, self.said
                 await asyncio.sleep(0.02)
+
+    async def end(self) -> None:
+        """Have it end at once, by two signals."""
+        self.process.terminate()
+        await self.until("draining and stopping")
+        self.process.terminate()
+        await asyncio.to_thread(self.process.wait, 30)
 
     def ports(self, component: str) -> dict[str, int]:
         lines = [json.loads(line) for line in self.said.splitlines() if '"msg"' in line]
@@ -182,62 +208,30 @@ async def test_a_stage_says_none_while_everything_goes_wrong(tmp_path: Path) -> 
             "http_proxy": f"http://me:{secret('env')}@127.0.0.1:1",
         }
         environment["no_proxy"] = "127.0.0.1"
-        stage = Stage(
-            await asyncio.create_subprocess_exec(
-                *(
-                    sys.executable,
-                    "-X",
-                    "dev",
-                    "-W",
-                    "ignore",
-                    "-m",
-                    "otel_tracead",
-                    "--debug",
-                    "run",
-                    "--config",
-                    str(path),
-                ),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                env=environment,
-            )
-        )
-        await stage.until("everything is ready")
-        right = (tmp_path / "htpasswd").read_bytes().strip()
-        answers = await senders(stage, right)
-        await stage.until("otlp_http/query", "otlp_grpc", "kafka/older")
-        zipkin = stage.ports("zipkin")["http"]
-        async with asyncio.timeout(30):
-            while echo.heard < 12:  # noqa: ASYNC110 (no event tells)
-                await asyncio.sleep(0.02)
-        health = stage.ports("health_check")["port"]
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{health}/status?verbose") as response:
-                status = await response.text()
-            async with session.get(f"http://127.0.0.1:{metrics}/metrics") as response:
-                answers.append(await response.text())
+        with Stage(path, environment) as stage:
+            await stage.until("everything is ready")
+            right = (tmp_path / "htpasswd").read_bytes().strip()
+            answers = await senders(stage, right)
+            await stage.until("otlp_http/query", "otlp_grpc", "kafka/older")
+            await until(lambda: echo.heard >= 12)
+            health = stage.ports("health_check")["port"]
+            async with aiohttp.ClientSession() as session:
+                for url in (f"http://127.0.0.1:{health}/status?verbose", f"http://127.0.0.1:{metrics}/metrics"):
+                    async with session.get(url) as response:
+                        answers.append(await response.text())
+            assert "StatusPermanentError" in answers[-2] or "StatusRecoverableError" in answers[-2]
             assert 'exporter="otlp_http/query"' in answers[-1]
-            assert "StatusPermanentError" in status or "StatusRecoverableError" in status
-            answers.append(status)
-        for broken in ("a: *planted-alias", f"exporters: {{otlp_http: {{endpoint: 'x://me:{secret('reload')}@h'}}}}"):
-            path.write_text(broken)
-            stage.said += "\n"
-            before = stage.said.count("not valid")
-            stage.process.send_signal(1)
-            async with asyncio.timeout(30):
-                while stage.said.count("not valid") == before:  # noqa: ASYNC110 (no event tells)
-                    await asyncio.sleep(0.02)
-        for name, content in (("tokens", b"\xffplanted-x"), ("htpasswd", b"planted-x"), ("password", b"")):
-            (tmp_path / name).write_bytes(content)
-        answers += await senders(stage, right)
-        stage.process.terminate()
-        await stage.until("draining and stopping")
-        stage.process.terminate()
-        await stage.process.wait()
-        await stage._reading
-    assert zipkin
-    assert echo.heard >= 12
-    assert leaks(stage.said) == []
+            broken = ("a: *planted-alias", f"exporters: {{otlp_http: {{endpoint: 'x://me:{secret('reload')}@h'}}}}")
+            for times, text in enumerate(broken, 1):
+                path.write_text(text)
+                stage.process.send_signal(signal.SIGHUP)
+                await stage.until("the new configuration is not valid", times=times)
+            for name, content in (("tokens", b"\xffplanted-x"), ("htpasswd", b"planted-x"), ("password", b"")):
+                (tmp_path / name).write_bytes(content)
+            answers += await senders(stage, right)
+            await stage.end()
+            said = stage.said
+    assert leaks(said) == []
     assert leaks("\n".join([*answers, *contents(tmp_path / "record")])) == []
 
 
