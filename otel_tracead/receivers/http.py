@@ -15,6 +15,7 @@ from otel_tracead.errors import Backpressure, InvalidRequest, PipelineError, Una
 from otel_tracead.receivers.compression import too_large
 from otel_tracead.receivers.cors import Cors
 from otel_tracead.receivers.http_config import HttpListenerConfig
+from otel_tracead.receivers.http_connection import HttpConnections
 from otel_tracead.receivers.listening import bind, stop_accepting
 from otel_tracead.receivers.room import Visit
 from otel_tracead.status import answer, retry_after_header
@@ -75,8 +76,9 @@ class HttpListener:
         config = self._config
         context = None if config.tls is None else config.tls.context()
         # No `web.Application`: there is nothing to route.
-        server = web.Server(
+        server = HttpConnections(
             self._serve,
+            config.read_header_timeout,
             access_log=None,
             auto_decompress=False,  # ours is bounded
             read_bufsize=_READ_BUFFER,

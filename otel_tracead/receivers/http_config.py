@@ -45,6 +45,8 @@ class HttpListenerConfig(ComponentConfig):
         compression_algorithms: `Content-Encoding`s that are taken; `""` is a body without one.
         response_headers: added to every answer.
         read_timeout: for a request's body; 0 for none.
+        read_header_timeout: for a request's headers, the first from when the connection is there; 0 for none. The Collector's default,
+            but for its `otlp` receiver, which has none.
         idle_timeout: after it a connection without requests is closed; 0 for an hour.
         keep_alives_enabled: off closes the connection after every answer.
     """
@@ -67,10 +69,10 @@ class HttpListenerConfig(ComponentConfig):
     )
     response_headers: Headers = Field(default_factory=dict)
     read_timeout: Duration = 0.0
+    read_header_timeout: Duration = 60.0
     idle_timeout: Duration = 0.0
     keep_alives_enabled: bool = True
     include_metadata: Annotated[bool | None, WithoutEffect("no component here reads the metadata of requests")] = None
-    read_header_timeout: Annotated[Duration | None, WithoutEffect("headers have no time limit of their own")] = None
     write_timeout: Annotated[Duration | None, WithoutEffect("answers are a few bytes and have no time limit")] = None
     middlewares: Annotated[Any, NotHere("there are no middleware extensions")] = None
     dialer: Annotated[Any, NotHere("a listener calls nobody")] = None

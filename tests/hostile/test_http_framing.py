@@ -191,8 +191,9 @@ async def test_encodings_in_each_other_are_refused(server: Server) -> None:
 
 @pytest.mark.parametrize("kind", ["otlp", "zipkin"])
 @pytest.mark.parametrize("sent", [b"", b"POST", b"POST /v1/traces HTTP/1.1\r\nX: a"])
-async def test_who_never_comes_to_the_end_of_the_headers_is_cut_off(kind: str, sent: bytes) -> None:
-    async with Server(kind, idle_timeout="300ms") as server:
+@pytest.mark.parametrize("bound", ["idle_timeout", "read_header_timeout"])
+async def test_who_never_comes_to_the_end_of_the_headers_is_cut_off(kind: str, sent: bytes, bound: str) -> None:
+    async with Server(kind, **{bound: "300ms"}) as server:
         slow = [await server.connect() for _ in range(20)]
         for _, writer in slow:
             writer.write(sent)
@@ -205,9 +206,14 @@ async def test_who_never_comes_to_the_end_of_the_headers_is_cut_off(kind: str, s
 
 
 @pytest.mark.parametrize("kind", ["otlp", "zipkin"])
-async def test_a_head_that_drips_does_not_live_longer(kind: str) -> None:
-    async with Server(kind, idle_timeout="500ms") as server:
+@pytest.mark.parametrize("bound", ["idle_timeout", "read_header_timeout"])
+@pytest.mark.parametrize("served", [0, 2])
+async def test_a_head_that_drips_does_not_live_longer(kind: str, bound: str, served: int) -> None:
+    async with Server(kind, **{bound: "500ms"}) as server:
         reader, writer = await server.connect()
+        for _ in range(served):
+            writer.write(server.whole)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith((b"HTTP/1.1 200", b"HTTP/1.1 202"))
         begun = time.monotonic()
         with suppress(ConnectionError):
             while time.monotonic() - begun < 5 and not reader.at_eof():
@@ -217,3 +223,17 @@ async def test_a_head_that_drips_does_not_live_longer(kind: str) -> None:
                     await asyncio.wait_for(reader.read(1), 0.05)
         assert time.monotonic() - begun < 3
         writer.close()
+
+
+@pytest.mark.parametrize("kind", ["otlp", "zipkin"])
+async def test_the_time_for_headers_is_none_for_bodies_and_pauses(kind: str) -> None:
+    async with Server(kind, read_header_timeout="300ms") as server:
+        reader, writer = await server.connect()
+        for pause in (0.0, 0.6):
+            head = server.head + b"Content-Length: %d\r\n\r\n" % len(server.body)
+            for part in (head[:-2], head[-2:] + server.body[:1], server.body[1:]):
+                writer.write(part)
+                await asyncio.sleep(min(pause, 0.1) if part == head[:-2] else pause)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith((b"HTTP/1.1 200", b"HTTP/1.1 202"))
+        writer.close()
+        assert len(server.consumer.batches) == 2
