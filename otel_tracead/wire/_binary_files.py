@@ -8,7 +8,7 @@ import zstandard
 
 from otel_tracead.errors import InvalidRequest
 from otel_tracead.wire import otlp, otlp_json
-from otel_tracead.wire._sources import LIMIT, ZSTD_MAGIC, FileProblem, unzstd
+from otel_tracead.wire._sources import LIMIT, ZSTD_MAGIC, FileProblem, largest_unpacked, unzstd
 from otel_tracead.wire._writer import delimited
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes
@@ -61,12 +61,12 @@ def read_framed(stream: BufferedReader, envelopes: Envelopes) -> Iterator[tuple[
 
 def _decode(message: bytes, envelopes: Envelopes) -> SpanBatch:
     if message.startswith(ZSTD_MAGIC):
-        parts, size = [], 0
+        parts, size, most = [], 0, min(LIMIT, largest_unpacked(len(message)))
         for part in unzstd(BytesIO(message)):
             parts.append(part)
             size += len(part)
-            if size > LIMIT:
-                raise InvalidRequest(f"a message of more than {LIMIT >> 20} MiB after decompression")
+            if size > most:
+                raise InvalidRequest(f"a message of more than {most >> 20} MiB after decompression")
         message = b"".join(parts)
     if message.startswith(b"{"):
         return otlp_json.decode_request(message, envelopes)

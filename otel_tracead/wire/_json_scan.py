@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[{}\[\]]', re.DOTALL)
 _TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+([{}\[\]])', re.DOTALL)
 _CHUNK = 1 << 20
+_DEEPEST = 1024  # what is nested deeper no reader takes
 
 
 class ScanError(ValueError):
@@ -150,6 +151,8 @@ class ElementScanner:
             if found:
                 self._position = found.end()
                 depth += 1 if found[1] in b"{[" else -1
+                if depth > _DEEPEST:
+                    raise self._error(f"nested deeper than {_DEEPEST} brackets")
             elif not self._fill():
                 raise self._error("ends in the middle of a JSON value")
 

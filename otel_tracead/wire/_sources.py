@@ -4,7 +4,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Protocol, cast
 
 import zstandard
 
@@ -16,6 +16,8 @@ LIMIT = 256 << 20
 """Bytes that one line, element or message may have."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_LARGEST_RATIO = 1000
+_SMALL = 16 << 20
 _CHUNK = 1 << 20
 _ZSTD_BITE = 256  # of these bytes at most 8 MiB can come, whatever they say
 
@@ -44,22 +46,59 @@ def decompressed(file: io.BufferedReader) -> io.BufferedReader:
     Reading raises OSError and what `DAMAGE` lists.
     """
     magic = file.peek(4)
+    packed = _Measured(file)
     if magic.startswith(_GZIP_MAGIC):
-        chunks = _gunzip(file)
+        chunks = _gunzip(packed)
     elif magic.startswith(ZSTD_MAGIC):
-        chunks = unzstd(file)
+        chunks = unzstd(packed)
     else:
         return file
-    return io.BufferedReader(_Chunks(chunks, file), _CHUNK)
+    return io.BufferedReader(_Chunks(_no_bomb(chunks, packed), file), _CHUNK)
 
 
-def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=file) as unzipped:
+def largest_unpacked(packed: int) -> int:
+    """Say how many bytes may come out of so many: much more than of traces, much less than of what only takes memory."""
+    return max(_SMALL, _LARGEST_RATIO * packed)
+
+
+class Readable(Protocol):
+    """What compressed bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give up to *size* bytes, none at the end."""
+
+
+class _Measured:
+    """Counts the bytes that are read; a pipe cannot say where it is."""
+
+    def __init__(self, file: Readable) -> None:
+        self.size = 0
+        self._file = file
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        self.size += len(data)
+        return data
+
+
+def _no_bomb(chunks: Iterator[bytes], packed: _Measured) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > largest_unpacked(packed.size):
+            raise FileProblem(
+                f"unpacks to more than {_LARGEST_RATIO} times its size; if that is right, unpack it first"
+            )
+        yield chunk
+
+
+def _gunzip(file: Readable) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=cast("IO[bytes]", file)) as unzipped:  # it only reads
         while chunk := unzipped.read1(_CHUNK):  # not `read`, which forgets what came before an error
             yield chunk
 
 
-def unzstd(file: IO[bytes]) -> Iterator[bytes]:
+def unzstd(file: Readable) -> Iterator[bytes]:
     """Decompress Zstandard frames; each chunk is at most a few MiB. Raises EOFError if the last one is cut."""
     frame = None
     while data := file.read(_ZSTD_BITE):
@@ -105,7 +144,7 @@ class _Chunks(io.RawIOBase):
         if self._error is None:
             try:
                 return next(self._chunks, b"")
-            except (OSError, *DAMAGE) as error:
+            except (OSError, FileProblem, *DAMAGE) as error:
                 self._error = error
         return b""
 
