@@ -17,7 +17,7 @@ import pytest
 from otel_tracead.component import Kind, Settings
 from otel_tracead.http2 import Connection, connection, header_block, pack
 from otel_tracead.receivers import otlp
-from otel_tracead.receivers.otlp import grpc_connection, grpc_hall, grpc_server
+from otel_tracead.receivers.otlp import grpc_connection, grpc_hall, grpc_server, upkeep
 from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from tests.contract.receiver_contract import until
@@ -213,6 +213,20 @@ async def test_who_does_not_speak_http2_is_cut_off(server: Server) -> None:
     writer.write(b"GET / HTTP/1.1\r\n\r\n")
     assert b"this is not HTTP/2" in await asyncio.wait_for(reader.read(), 5)
     writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"PRI * HTTP/2.0", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
+async def test_who_never_begins_is_cut_off(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "_GREETING", 0.3)
+    async with Server() as server:
+        shy = [await asyncio.open_connection(*server.target.split(":")) for _ in range(20)]
+        for _, writer in shy:
+            writer.write(sent)
+        for reader, writer in shy:
+            with suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+        await until(lambda: not server.hall.connections)
 
 
 async def test_who_does_not_read_answers_is_not_listened_to(server: Server) -> None:
