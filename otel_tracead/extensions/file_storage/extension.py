@@ -49,6 +49,7 @@ class FileStorage:
         self._directory = directory(config, settings)
         self._stores: dict[str, FileStore] = {}
         self._ledgers: dict[str, _Ledger] = {}
+        self._whose: dict[str, tuple[Kind, str, str]] = {}
 
     async def start(self) -> None:
         """Make sure of the directory.
@@ -82,8 +83,9 @@ class FileStorage:
         """Give the store of a component, always the same one; see `Storage`.
 
         Raises:
-            StartError: it cannot be opened.
+            StartError: it cannot be opened, or another component's file has the same name.
         """
+        whose = (kind, component, name)
         id_ = "_".join((kind.singular, *(component.split("/", 1) if "/" in component else (component, ""))))
         key = f"{id_}_{name}" if name else id_
         found = self._stores.get(key)
@@ -97,7 +99,10 @@ class FileStorage:
                 raise
             ledger = self._ledgers[key] = _Ledger(self, key, file)
             found = self._stores[key] = FileStore(file, thread, ledger)
+            self._whose[key] = whose
             self._settings.logger.info("storage opened", file=file.path.name, records=file.records)
+        if self._whose[key] != whose:  # as of `tracead/a_traces/b` in `traces`, and `tracead/a` in `traces/b_traces`
+            raise StartError(f'"{component}" would share the file of "{self._whose[key][1]}": rename one of them')
         return found
 
     def show_health(self) -> None:

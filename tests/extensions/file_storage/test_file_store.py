@@ -241,6 +241,21 @@ def test_names_of_files_are_the_collectors_with_an_ending(key: str, name: str) -
     assert file_name(key) == name
 
 
+async def test_two_components_never_share_a_file(tmp_path: Path) -> None:
+    async with running(tmp_path) as disk:
+        store = disk.extension.store
+        first = store(Kind.PROCESSOR, "tracead/a", "traces/b_traces")
+        assert store(Kind.PROCESSOR, "tracead/a", "traces/b_traces") is first
+        with pytest.raises(StartError, match='would share the file of "tracead/a"'):
+            store(Kind.PROCESSOR, "tracead/a_traces/b", "traces")
+        others = [
+            store(Kind.PROCESSOR, "tracead/a", "traces"),
+            store(Kind.PROCESSOR, "tracead", "traces"),
+            store(Kind.EXPORTER, "tracead/a", "traces"),
+        ]
+        assert len({id(one) for one in (first, *others)}) == len({one.file.path for one in (first, *others)}) == 4
+
+
 def test_a_long_name_is_a_digest() -> None:
     assert len(file_name("x" * 500)) == 64 + 3
 
