@@ -31,7 +31,8 @@ class MemoryLimiterConfig(ComponentConfig):
     """Keys, defaults and messages are the Collector's.
 
     Attributes:
-        check_interval: how often memory is measured; must be given, 1s is a good choice.
+        check_interval: how often memory is measured, at least (each 100 ms while it comes near the soft limit); must be given, 1s is a
+            good choice.
         limit_mib: the hard limit in MiB; wins over the percentage.
         limit_percentage: the hard limit as a share of the memory there is.
         spike_limit_mib: how far below the hard limit the soft one lies; 0 = 20 % of the hard limit.

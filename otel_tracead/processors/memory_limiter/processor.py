@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from otel_tracead import telemetry as catalogue
 from otel_tracead.component import Consumer, Settings
@@ -16,6 +17,10 @@ from otel_tracead.process import resident_bytes, total_memory_bytes
 from otel_tracead.processors.memory_limiter.config import Limits, MemoryLimiterConfig
 
 REFUSAL = "data refused due to high memory usage"
+
+# What a stage takes at full speed in the usual second between two looks may be a tenth of its memory, and a look costs microseconds.
+_NEAR: Final = 0.75
+_SOON: Final = 0.1
 
 
 class Watch:
@@ -36,6 +41,7 @@ class Watch:
         self._soft_interval = soft_interval
         self._hard_interval = hard_interval
         self._collected = -math.inf
+        self._resident = 0
 
     def wants_collection(self, resident: int, now: float) -> bool:
         """Say whether memory should be given back now; the caller then measures again for `update`."""
@@ -49,8 +55,14 @@ class Watch:
 
     def update(self, resident: int) -> bool:
         """Take a measurement; say whether `refusing` changed."""
+        self._resident = resident
         before, self.refusing = self.refusing, resident > self._limits.soft
         return before != self.refusing
+
+    def next_look(self, interval: float) -> float:
+        """Say in how many seconds to measure again: after *interval*, or sooner while the soft limit is near but not passed."""
+        near = not self.refusing and self._resident > _NEAR * self._limits.soft
+        return min(interval, _SOON) if near else interval
 
 
 class MemoryLimiter:
@@ -149,7 +161,7 @@ class MemoryLimiter:
 
     async def _check_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(self._watch.next_look(self._interval))
             self.check(time.monotonic())
 
 

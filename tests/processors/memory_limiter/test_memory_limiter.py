@@ -131,3 +131,14 @@ async def test_real_memory_is_measured_on_a_timer() -> None:
     with pytest.raises(Backpressure):
         limiter.admit(1)
     await limiter.shutdown()
+
+
+@pytest.mark.parametrize("interval", [1.0, 0.05])
+def test_the_soft_limit_is_looked_for_more_often_as_it_comes_near(interval: float) -> None:
+    watch = Watch(Limits(100, 120), 10, 0)
+    looks = []
+    for resident in (70, 80, 100, 101, 90, 60):
+        watch.update(resident)
+        looks.append(watch.next_look(interval))
+    soon = min(interval, 0.1)
+    assert looks == [interval, soon, soon, interval, soon, interval]
