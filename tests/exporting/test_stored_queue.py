@@ -323,7 +323,7 @@ async def test_a_disk_that_takes_nothing_is_said_to_the_sender_and_nothing_is_ke
     commit = file.commit
 
     def full(*_: object) -> None:
-        from otel_tracead.extensions.file_storage.record_file import Unavailable
+        from otel_tracead.extensions.file_storage.database_file import Unavailable
 
         raise Unavailable("database or disk is full")
 

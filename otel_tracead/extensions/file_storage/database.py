@@ -31,6 +31,11 @@ class Foreign(sqlite3.DatabaseError):
     """A file that is none of ours, or was damaged beyond knowing."""
 
 
+def error_code(error: BaseException) -> int:
+    """Give SQLite's code of *error*, without what only tells more of it."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def is_damaged(error: BaseException) -> bool:
     """Say whether the file is at fault, not the disk."""
     code = getattr(error, "sqlite_errorcode", 0)

@@ -13,7 +13,8 @@ from otel_tracead.component import Kind, Settings
 from otel_tracead.daemon import DaemonThread
 from otel_tracead.errors import StartError
 from otel_tracead.extensions.file_storage.config import FileStorageConfig
-from otel_tracead.extensions.file_storage.record_file import Damage, RecordFile
+from otel_tracead.extensions.file_storage.database_file import Damage
+from otel_tracead.extensions.file_storage.record_file import RecordFile
 from otel_tracead.extensions.file_storage.store import FileStore
 from otel_tracead.log_limit import LogLimiter
 from otel_tracead.telemetry import (

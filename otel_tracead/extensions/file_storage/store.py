@@ -10,7 +10,8 @@ from typing import Final, Protocol, TypeVar
 from otel_tracead.daemon import DaemonThread
 from otel_tracead.errors import StartError, TooLarge
 from otel_tracead.extensions.file_storage.database import Row, checksum
-from otel_tracead.extensions.file_storage.record_file import Damage, RecordFile, Unavailable
+from otel_tracead.extensions.file_storage.database_file import Damage, Unavailable
+from otel_tracead.extensions.file_storage.record_file import RecordFile
 from otel_tracead.storage import Entry, StorageUnavailable
 from otel_tracead.wire.stored import MAX_RECORD
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from otel_tracead.component import Component, Kind, Revisable, Settings
 from otel_tracead.errors import StartError, TooLarge
 from otel_tracead.extensions.file_storage import FACTORY, FileStorage, FileStorageConfig, store
+from otel_tracead.extensions.file_storage.database_file import Unavailable
 from otel_tracead.extensions.file_storage.extension import file_name
-from otel_tracead.extensions.file_storage.record_file import Unavailable
 from otel_tracead.storage import Entry, Log, Storage, StorageUnavailable, Store
 from otel_tracead.telemetry import STORAGE_BYTES, STORAGE_COMMITS, STORAGE_RECORDS, STORAGE_SIZE, STORAGE_STORED
 from tests.extensions.file_storage.disk import NAME, Disk, files, running
@@ -220,7 +220,7 @@ async def test_a_reload_may_change_fsync_but_not_the_directory(tmp_path: Path) -
         async with disk.extension.revision(FileStorageConfig(directory=tmp_path, fsync=True), disk.settings):
             pass
         await log.append(b"after")
-        database = disk.store.file._database
+        database = disk.store.file._file._database
         assert database is not None
         assert database.execute("PRAGMA synchronous").fetchone() == (2,)
         with pytest.raises(StartError, match="cannot be moved"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from otel_tracead.errors import StartError
-from otel_tracead.extensions.file_storage import record_file, store
+from otel_tracead.extensions.file_storage import spare, store
 from otel_tracead.health import Status
 from otel_tracead.storage import Log, StorageUnavailable
 from otel_tracead.telemetry import STORAGE_DAMAGED, STORAGE_FAILURES
@@ -177,7 +177,7 @@ async def test_an_error_of_the_disk_is_tried_again_with_the_file_opened_anew(
         log = disk.store.log("queue")
         await log.append(b"one")
         broken = tmp_path / "away"
-        disk.store.file._drop()
+        disk.store.file._file.drop()
         (tmp_path / NAME).rename(broken)
         (tmp_path / NAME).mkdir()  # what stands there cannot be opened
         with pytest.raises(StorageUnavailable):
@@ -211,11 +211,10 @@ async def test_without_room_for_the_reserve_nothing_is_taken(tmp_path: Path, mon
     async with running(tmp_path) as disk:
         log = disk.store.log("queue")
         await log.append(b"one")
-        disk.store.file._spared = False
-        (tmp_path / f"{NAME}.spare").unlink()
-        monkeypatch.setattr(record_file, "_SPARE", shutil.disk_usage(tmp_path).total * 2)
+        disk.store.file._spare.give_up()
+        monkeypatch.setattr(spare, "SIZE", shutil.disk_usage(tmp_path).total * 2)
         with pytest.raises(StorageUnavailable, match="no room for a reserve"):
             await log.append(b"two")
-        monkeypatch.setattr(record_file, "_SPARE", 1 << 20)
+        monkeypatch.setattr(spare, "SIZE", 1 << 20)
         await log.append(b"three")
         assert await disk.contents() == [b"one", b"three"]

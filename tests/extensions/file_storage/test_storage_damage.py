@@ -107,7 +107,7 @@ async def test_a_record_that_rots_while_the_process_runs_is_put_aside(tmp_path: 
     async with running(tmp_path) as disk:
         log = disk.store.log("queue")
         good, bad = await log.append(b"good", 1), await log.append(b"bad", 2)
-        inner = disk.store.file._database
+        inner = disk.store.file._file._database
         assert inner is not None
         inner.execute("UPDATE records SET body = ? WHERE number = ?", (b"worse", bad))
         assert await log.read(bad) is None
@@ -124,7 +124,7 @@ async def test_a_file_that_rots_while_the_process_runs_is_rescued(
     monkeypatch.setattr(database, "_SMALL", 0)  # as for large files: nothing is checked when it is opened
     async with running(tmp_path) as disk:
         log = disk.store.log("queue")
-        disk.store.file._drop()
+        disk.store.file._file.drop()
         flip(tmp_path / NAME, *range(4096 * 20, 4096 * 40))
         number = 0
         for entry in await log.entries():

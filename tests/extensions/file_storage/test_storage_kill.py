@@ -13,6 +13,7 @@ import pytest
 
 from otel_tracead.telemetry import STORAGE_DAMAGED
 from tests.extensions.file_storage.disk import body, running
+from tools.peers import guarded
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,8 +21,8 @@ ROOT = Path(__file__).parents[3]
 def run_and_kill(path: Path, seconds: float, fsync: str) -> list[str]:
     """Give what the child wrote before it was killed, *seconds* after its first line."""
     command = [sys.executable, "-m", "tests.extensions.file_storage.disk", str(path), fsync]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    with guarded(
+        subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     ) as child:
         assert child.stdout is not None
         lines = [child.stdout.readline()]
@@ -89,7 +90,7 @@ def test_it_does_so_many_times(tmp_path: Path, fsync: str) -> None:
 def test_a_second_process_is_told_and_the_first_one_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.extensions.file_storage.disk", str(tmp_path), "no"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as first:
+    with guarded(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment)) as first:
         assert first.stdout is not None
         while not first.stdout.readline().startswith(b"+"):
             pass

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_tracead.extensions.file_storage import record_file, store
+from otel_tracead.extensions.file_storage import record_file, statements, store
 from tests.extensions.file_storage.disk import NAME, files, running
 
 
@@ -15,7 +15,7 @@ async def test_a_file_shrinks_while_records_come_and_go_without_a_pause(
     monkeypatch.setattr(store, "_UPKEEP", 0.001)
     monkeypatch.setattr(store, "_UPKEEP_MORE", 0.001)
     monkeypatch.setattr(record_file, "_FREE", 1 << 20)
-    monkeypatch.setattr(record_file, "_STEP", 1 << 20)
+    monkeypatch.setattr(statements, "STEP", 1 << 20)
 
     def size() -> int:
         return sum(found.stat().st_size for found in tmp_path.glob(f"{NAME}*") if found.suffix != ".spare")
