@@ -18,7 +18,7 @@ from benchmarks.sender import Sent
 from benchmarks.sink import COUNT
 from benchmarks.systems import Place, System
 from benchmarks.traffic import Protocol
-from tools.peers import Process, free_port
+from tools.peers import Process, free_port, guarded
 from tools.peers.process import HOST, listening
 
 _QUIET: Final = 0.3  # seconds after the last span came out, for what is tidied up behind it
@@ -122,12 +122,14 @@ class Stand:
         }
         self._round += _ROUNDS
         words = (str(word) for pair in options.items() for word in pair)
-        with subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.sender", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        with guarded(
+            subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.sender", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         ) as child:
             sending = Sending(child, self.place.log)
             try:

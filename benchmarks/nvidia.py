@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Final
 
+from tools.peers import guarded
+
 _ASKED: Final = ("nvidia-smi", "--id=0", "--format=csv,noheader,nounits")
 _EVERY_MS: Final = 200
 
@@ -50,7 +52,7 @@ def watched() -> Iterator[Busy]:
     """Sample the first GPU for as long as the context lasts; what was found is there after it."""
     busy = Busy()
     command = [*_ASKED, "--query-gpu=utilization.gpu,memory.used", f"--loop-ms={_EVERY_MS}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+    with guarded(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)) as child:
         try:
             yield busy
         finally:

@@ -21,6 +21,7 @@ from benchmarks import report
 from benchmarks.spans import source
 from otel_tracead.wire.batch import Envelope, group
 from otel_tracead.wire.files import TraceFileWriter
+from tools.peers import guarded
 
 FORMATS: Final = {"OTLP protobuf": ".pb", "OTLP JSON lines": ".jsonl"}
 _TIMES: Final = 4
@@ -63,7 +64,7 @@ def score(model: Path, traces: Path, spans: int) -> Cost:
     command = [sys.executable, "-m", "otel_tracead", "score", "--model", str(model), "--execution-provider", "cpu"]
     command += ["--num-traces", str(_OPEN_TRACES), "--no-require-report-card"]
     command += ["--input", str(traces), "--output", str(output)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with guarded(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)) as process:
         said = process.stderr.read() if process.stderr else ""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

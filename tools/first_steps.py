@@ -23,6 +23,7 @@ from typing import Final
 from urllib.parse import quote
 
 from benchmarks.report import machine
+from tools.peers import guarded
 from tools.peers.process import answering, listening
 from tools.screenshots import take
 
@@ -97,7 +98,9 @@ def _staying(
     if taken := [place for place in places if _ready(place)]:
         raise RuntimeError(f"something else answers already at {' '.join(taken)}")
     with log.open("wb") as output:
-        child = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output, start_new_session=True)
+        child = guarded(
+            subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output, start_new_session=True)
+        )
     try:
         _wait(places, child, log)
         yield

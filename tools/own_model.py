@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from benchmarks import report
-from tools.peers import free_port
+from tools.peers import free_port, guarded
 
 ROOT: Final = Path(__file__).parent.parent
 PAGE: Final = ROOT / "docs" / "own-model.md"
@@ -92,8 +92,10 @@ def walk(page: Path, folder: Path, replaced: Mapping[str, str], env: Mapping[str
     path = folder / "walk.sh"
     path.write_text("\n".join(script), encoding="utf-8")
     begun = time.time()
-    shell = subprocess.Popen(
-        ["/bin/bash", str(path)], cwd=folder, env=dict(env), stdin=subprocess.DEVNULL, start_new_session=True
+    shell = guarded(
+        subprocess.Popen(
+            ["/bin/bash", str(path)], cwd=folder, env=dict(env), stdin=subprocess.DEVNULL, start_new_session=True
+        )
     )
     try:
         code = shell.wait(patience)

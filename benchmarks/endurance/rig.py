@@ -18,7 +18,7 @@ from benchmarks.endurance.network import Network
 from benchmarks.endurance.numbered import Round
 from benchmarks.endurance.sender import Sent
 from benchmarks.endurance.stage import Setup, Stage
-from tools.peers import Process, free_port
+from tools.peers import Process, free_port, guarded
 from tools.peers.process import HOST, listening
 
 _POLL: Final = 0.05
@@ -113,12 +113,14 @@ class Rig:
             "--patience": patience,
         }
         words = [str(word) for pair in options.items() for word in pair]
-        with subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.endurance.sender", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        with guarded(
+            subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.endurance.sender", *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         ) as child:
             try:
                 yield Sending(child)

@@ -16,6 +16,7 @@ from otel_tracead.component import Kind
 from otel_tracead.errors import TraceadError
 from otel_tracead.service import registry
 from tests.source_tree import ROOT
+from tools.peers import guarded
 
 CONFIG = """\
 receivers:
@@ -205,13 +206,15 @@ def test_a_component_that_cannot_be_loaded_is_said(
 
 def stage(arguments: list[str], folder: Path) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "otel_tracead", "run", *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return guarded(
+        subprocess.Popen(
+            [sys.executable, "-m", "otel_tracead", "run", *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     )
 
 

@@ -20,7 +20,7 @@ from packaging.metadata import Metadata
 from readme_renderer import markdown
 
 from tests.source_tree import ROOT
-from tools.peers import free_port
+from tools.peers import free_port, guarded
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EPOCH = {**os.environ, "SOURCE_DATE_EPOCH": "1767225600"}
@@ -149,11 +149,13 @@ def _runs(installed: Installed) -> None:
     port = free_port()
     log = installed.folder / "log"
     with log.open("wb") as output:
-        stage = subprocess.Popen(
-            [installed.command, "run", "--config", "stage.yaml"],
-            cwd=installed.folder,
-            env={**installed.env, "GRPC": str(port)},
-            stderr=output,
+        stage = guarded(
+            subprocess.Popen(
+                [installed.command, "run", "--config", "stage.yaml"],
+                cwd=installed.folder,
+                env={**installed.env, "GRPC": str(port)},
+                stderr=output,
+            )
         )
     try:
         deadline = time.monotonic() + 60

@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from tools.peers import guarded
+
 WORLD = "192.0.2.1"
 _SIOCSIFADDR, _SIOCGIFFLAGS, _SIOCSIFFLAGS, _UP = 0x8916, 0x8913, 0x8914, 1
 _LISTENS = "0A"
@@ -64,7 +66,7 @@ def _bring_up() -> None:
 
 def main() -> None:
     _bring_up()
-    with subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with guarded(subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:
         assert process.stderr is not None
         said = []
         deadline = time.monotonic() + 60

@@ -31,7 +31,7 @@ from tests.contract.receiver_contract import until
 from tests.doors.planted import configuration, secret
 from tests.exporters.certificates import make
 from tests.source_tree import ROOT
-from tools.peers import free_port
+from tools.peers import free_port, guarded
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "exporters")])}
@@ -158,8 +158,10 @@ class Stage:
         self._log = config.with_name("said")
         command = [sys.executable, "-X", "dev", "-W", "ignore", "-m", "otel_tracead", "--debug"]
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, "run", "--config", str(config)], stdout=log, stderr=subprocess.STDOUT, env=environment
+            self.process = guarded(
+                subprocess.Popen(
+                    [*command, "run", "--config", str(config)], stdout=log, stderr=subprocess.STDOUT, env=environment
+                )
             )
 
     def __enter__(self) -> Self:

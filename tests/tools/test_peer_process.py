@@ -1,9 +1,13 @@
+import re
+import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tools.peers import Process, free_port
+from tests.source_tree import ROOT
+from tools.peers import Process, free_port, guarded
 from tools.peers.process import HOST, listening
 
 SERVER = """
@@ -38,6 +42,55 @@ def test_one_that_is_never_ready_is_ended(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"not ready after 0\.3 s"):
         process.wait_until_ready()
     assert process.exit_code is not None
+
+
+STARTER = """
+import subprocess, sys, time
+from pathlib import Path
+from threading import Thread
+from tools.peers import Process, guarded
+
+STUBBORN = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+folder, found = Path(sys.argv[1]), []
+
+def start(number):
+    log = folder / str(number)
+    found.append(Process([sys.executable, "-c", STUBBORN], log=log, ready=lambda: log.read_text() == "up\\n"))
+
+guarded(subprocess.Popen(["true"])).wait()
+for number in range(2):
+    thread = Thread(target=start, args=[number])
+    thread.start()
+    thread.join()
+for one in found:
+    one.wait_until_ready()
+print(*(one.pid for one in found), flush=True)
+time.sleep(60)
+"""
+
+
+def test_children_do_not_outlive_who_started_them_but_the_thread_that_did(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STARTER, str(tmp_path)]
+    with guarded(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)) as starter:
+        assert starter.stdout is not None
+        children = [psutil.Process(int(pid)) for pid in starter.stdout.readline().split()]
+        assert len(children) == 2
+        assert all(child.is_running() for child in children)
+        starter.kill()
+    psutil.wait_procs(children, timeout=10)
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+
+def test_whatever_is_started_is_guarded() -> None:
+    alone = re.compile(r"(?<!guarded\()subprocess\.Popen\(|create_subprocess_")
+    found = {
+        f"{path.relative_to(ROOT)}: {line}"
+        for folder in ("tests", "tools", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for line in alone.findall(re.sub(r"\s+", "", path.read_text(encoding="utf-8")))
+        if path not in (Path(__file__), ROOT / "tools/peers/guard.py")
+    }
+    assert not found
 
 
 def test_free_ports_are_none_that_the_kernel_hands_out() -> None:

@@ -4,6 +4,7 @@
 (Maven, Go, pip). A machine that lacks one of those gets `Unavailable` with the reason, and the tests skip with it.
 """
 
+from tools.peers.guard import guarded
 from tools.peers.process import Process, Unavailable, free_port
 
-__all__ = ["Process", "Unavailable", "free_port"]
+__all__ = ["Process", "Unavailable", "free_port", "guarded"]

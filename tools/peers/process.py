@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tools.peers.guard import guarded
+
 HOST = "127.0.0.1"
 # Above the well-known ports that peers listen on by default, below those that the kernel hands out to clients.
 _PORTS = range(20_000, 32_000)
@@ -75,7 +77,7 @@ def answering(url: str) -> Callable[[], bool]:
 
 
 class Process:
-    """A child process, as a context manager: entered when it is ready, left when it has ended.
+    """A child process, as a context manager: entered when it is ready, left when it has ended, and never outliving us.
 
     Attributes:
         log: the file with its standard output and error.
@@ -94,12 +96,14 @@ class Process:
         self._ready = ready
         self._patience = patience
         with log.open("wb") as output:
-            self._child = subprocess.Popen(
-                list(map(str, command)),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+            self._child = guarded(
+                subprocess.Popen(
+                    list(map(str, command)),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **(env or {})},
+                )
             )
 
     @property
