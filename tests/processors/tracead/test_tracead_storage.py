@@ -15,7 +15,7 @@ from otel_tracead.detection.verdicts import TraceVerdict
 from otel_tracead.errors import Backpressure, ConfigError
 from otel_tracead.extensions.file_storage.config import FileStorageConfig
 from otel_tracead.extensions.file_storage.extension import FileStorage
-from otel_tracead.processors.tracead import journal
+from otel_tracead.processors.tracead import recovery
 from otel_tracead.processors.tracead.judged import (
     StoredRequest,
     pack_decisions,
@@ -180,8 +180,8 @@ async def test_a_damaged_request_is_left_out_and_the_rest_of_its_traces_goes_on(
 
 async def half_read(monkeypatch, requests):
     """Give storage with these requests, and the last of them that a disk does not give now."""
-    monkeypatch.setattr(journal, "_READ_TOGETHER", 1)
-    monkeypatch.setattr(journal, "_PAUSE", 0.01)
+    monkeypatch.setattr(recovery, "_READ_TOGETHER", 1)
+    monkeypatch.setattr(recovery, "_PAUSE", 0.01)
     storage = MemoryStorage()
     stage = Stage(storage=storage, wait_duration="1m")
     await stage.processor.start()
