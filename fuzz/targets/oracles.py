@@ -1,5 +1,6 @@
 """What must hold of every batch that any decoder of ours has taken, with protobuf's own parser as the reference."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -74,16 +75,19 @@ def _known(batch: SpanBatch) -> Iterator[bytes]:
     for _, encoded in batch:
         span = Span.FromString(encoded)
         span.DiscardUnknownFields()
-        _without_indexes(span.attributes)
+        _as_json_says(span.attributes)
         for event in span.events:
-            _without_indexes(event.attributes)
+            _as_json_says(event.attributes)
         for link in span.links:
-            _without_indexes(link.attributes)
+            _as_json_says(link.attributes)
         yield span.SerializeToString(deterministic=True)
 
 
-def _without_indexes(pairs: Iterable[KeyValue]) -> None:
-    """Take out the places in a table of strings, which traces do not have (common.proto: for profiles only)."""
+def _as_json_says(pairs: Iterable[KeyValue]) -> None:
+    """Take out what JSON has no words for.
+
+    That is which of the many NaN one is, and places in a table of strings, which are for profiles only (common.proto).
+    """
     values = [pair.value for pair in pairs if pair.HasField("value")]
     for pair in pairs:
         pair.ClearField("key_strindex")
@@ -92,6 +96,8 @@ def _without_indexes(pairs: Iterable[KeyValue]) -> None:
         kind = value.WhichOneof("value")
         if kind == "string_value_strindex":
             value.ClearField("string_value_strindex")
+        elif kind == "double_value" and value.double_value != value.double_value:
+            value.double_value = math.nan
         elif kind == "array_value":
             values += value.array_value.values
         elif kind == "kvlist_value":
