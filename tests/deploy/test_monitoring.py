@@ -69,8 +69,8 @@ def test_every_alert_has_its_line_in_the_runbook_and_the_other_way_round():
 
 
 def test_thresholds_are_those_of_the_code():
+    from otel_tracead.processors.tracead.bounds import Bounds
     from otel_tracead.processors.tracead.config import TraceadConfig
-    from otel_tracead.processors.tracead.processor import Bounds
 
     assert str(Bounds().pending_spans) in ALERTS["TraceadBackendSlow"]["annotations"]["summary"]
     assert ALERTS["TraceadBackendSlow"]["expr"].endswith(f"> {Bounds().pending_spans // 2}")

@@ -6,8 +6,8 @@ from statistics import median
 
 import pytest
 
+from otel_tracead.processors.tracead.bounds import Bounds
 from otel_tracead.processors.tracead.config import TraceadConfig
-from otel_tracead.processors.tracead.processor import Bounds
 from tests.source_tree import ROOT
 
 TEXT = " ".join((ROOT / "docs/scaling.md").read_text(encoding="utf-8").split())

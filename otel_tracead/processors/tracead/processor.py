@@ -8,55 +8,37 @@ and the bound makes `admit` refuse.
 import asyncio
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from otel_tracead import telemetry
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, ConfigError
+from otel_tracead.processors.tracead.bounds import Bounds
 from otel_tracead.processors.tracead.config import TraceadConfig
+from otel_tracead.processors.tracead.counts import Counts
 from otel_tracead.processors.tracead.forwarding import Forwarder
 from otel_tracead.processors.tracead.journal import Journal
 from otel_tracead.processors.tracead.judged import StoredRequest
-from otel_tracead.processors.tracead.judging import PATIENCE, Judging
+from otel_tracead.processors.tracead.judging import Judging
 from otel_tracead.processors.tracead.model import Models
 from otel_tracead.processors.tracead.parcels import Parcel
 from otel_tracead.processors.tracead.recording import Recorder
-from otel_tracead.processors.tracead.scoring import SHOWN_AT_ONCE, Rules, Scored, Tally, pass_invalid, pass_late
-from otel_tracead.processors.tracead.supply import LOOK_SECONDS, ModelSupply
+from otel_tracead.processors.tracead.released import ReleasedTraces
+from otel_tracead.processors.tracead.restoring import restore
+from otel_tracead.processors.tracead.scoring import Rules, Scored, pass_invalid, pass_late
+from otel_tracead.processors.tracead.supply import ModelSupply
 from otel_tracead.storage import NotStored, find_storage
 from otel_tracead.traces.assembler import Assembler, Late
 from otel_tracead.traces.release import ReleasePolicy
-from otel_tracead.traces.trace import Release, Trace
+from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.batch import SpanBatch
 
 _TICK: Final = 0.2  # seconds; at 20,000 spans a second it makes batches on which calls into numpy cost little a span
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What is not for users to set.
-
-    Attributes:
-        pending_spans: released and not yet handed on; over it `admit` refuses, and what was stored is not read on.
-        batch_spans: how many are scored together, unless one trace alone has more.
-        batch_bytes: how much of them, likewise: while they are scored their bytes are there twice.
-        patience: seconds after which a batch goes on without a verdict.
-        look_seconds: between two looks at the model's folder.
-        replay_seconds: what the start waits for stored spans to be read; then it goes on, and they are read all the same.
-    """
-
-    pending_spans: int = 200_000
-    batch_spans: int = 16_384
-    batch_bytes: int = 8 << 20
-    patience: float = PATIENCE
-    look_seconds: float = LOOK_SECONDS
-    replay_seconds: float = 10.0
 
 
 class TraceadProcessor:
@@ -97,15 +79,13 @@ class TraceadProcessor:
         self._gathers_stored = False  # spans of former days: only when all are there is any trace whole
         self._judging: Judging | None = None
         self._recorder: Recorder | None = None
-        self._released: deque[Trace] = deque()
+        self._released = ReleasedTraces(self._bounds.batch_spans, self._bounds.batch_bytes)
         self._released_spans = 0  # ever; with those of late and invalid spans
-        self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._timer: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._accepting = False
-        self._counters: dict[tuple[telemetry.Metric, tuple[str, ...]], telemetry.Counter] = {}
-        self._observe()
+        self._counts = Counts(settings, self._assembler, self._pending)
 
     async def start(self) -> None:
         """Load the model and start to work.
@@ -192,11 +172,11 @@ class TraceadProcessor:
         spans = len(consignment.batch)
         self.admit(spans)
         if self._journal is None or consignment.kept:
-            self._incoming.add(spans)
+            self._counts.incoming.add(spans)
             self._add(consignment.batch, _one_delivery(consignment))
             return
         request = await self._journal.put(consignment.batch)
-        self._incoming.add(spans)
+        self._counts.incoming.add(spans)
         if self._accepting:  # else it is for whoever starts next
             self._add(consignment.batch, request)
         consignment.settle()
@@ -246,24 +226,15 @@ class TraceadProcessor:
             logger.warning("spans could not be handed on before shutdown_timeout and stay in the storage", spans=spans)
 
     async def _restore(self, journal: Journal) -> None:
-        """Take in what was stored and not handed on, before anything else comes."""
         self._assembler.decide(journal.decisions)
         self._assembler.follow(self._policy())
-        counts: Counter[str] = Counter()
-        async for one in journal.restored():
-            for parcel in one.again:
-                self._pass(Scored([parcel], Counter()))
-                counts["sent_again"] += parcel.spans
-            counts["skipped"] += one.left
-            counts["gathered"] += len(one.spans)
-            if one.request is not None:
-                self._add(one.spans, one.request)
-            while self._pending() >= self._bounds.pending_spans:  # noqa: ASYNC110 (the next consumer is full: it takes long)
-                await asyncio.sleep(_TICK)
-        for outcome, spans in counts.items():
-            self._settings.telemetry.counter(telemetry.JOURNAL_SPANS, self._settings.id, outcome).add(spans)
-        if counts:
-            self._settings.logger.info("spans come back from the storage", **counts)
+        await restore(
+            journal,
+            self._settings,
+            lambda parcel: self._pass(Scored([parcel], Counter())),
+            self._add,
+            lambda: self._pending() >= self._bounds.pending_spans,
+        )
         if self._judging is None:
             return  # it is shutting down: what was gathered is for whoever starts next
         self._gathers_stored = False
@@ -292,41 +263,19 @@ class TraceadProcessor:
 
     async def _judge_released(self, judging: Judging) -> None:
         while True:
-            traces = self._next_batch()
-            if traces:
-                scored = await judging.judge(traces)
-                if self._journal is not None:
-                    await self._journal.judged(scored.parcels)
-                self._ship(scored)
-            else:
-                self._wake.clear()
-                await self._wake.wait()
-
-    def _next_batch(self) -> list[Trace]:
-        traces: list[Trace] = []
-        room, bytes_left = self._bounds.batch_spans, self._bounds.batch_bytes
-        while self._released:
-            spans = self._released[0].spans
-            room -= len(spans)
-            bytes_left -= sum(map(len, spans))
-            if traces and (room < 0 or bytes_left < 0):
-                break
-            traces.append(self._released.popleft())
-        return traces
+            scored = await judging.judge(await self._released.next_batch())
+            if self._journal is not None:
+                await self._journal.judged(scored.parcels)
+            self._ship(scored)
 
     def _take(self, released: Sequence[Trace]) -> None:
         if not released:
             return
-        for reason, traces in Counter(trace.release for trace in released).items():
-            self._by_release[reason].add(traces)
-        for spans, traces in Counter(len(trace.spans) for trace in released).items():
-            self._released_spans += spans * traces
-            self._trace_spans.observe(spans, traces)
-        self._released.extend(released)
+        self._released_spans += self._counts.released(released)
+        self._released.put(released)
         if self._recorder is not None:
             for trace in released:
                 self._recorder.offer(trace)
-        self._wake.set()
 
     def _pass_late(self, late: Late) -> None:
         if late.spans:
@@ -337,14 +286,12 @@ class TraceadProcessor:
         self._ship(unjudged)
 
     def _ship(self, scored: Scored) -> None:
-        self._add_up(scored.tally)
+        self._counts.add_up(scored.tally)
         for parcel in scored.parcels:
             self._forwarder.put(parcel)
 
     def _handed_on(self, parcel: Parcel) -> None:
-        now = time.monotonic()
-        for released_at, traces in parcel.released_at.items():
-            self._latency.observe(now - released_at, traces)
+        self._counts.handed_on(parcel)
         self._pass_late(self._assembler.decide(parcel.decisions))
         if not self._pending():
             self._empty.set()
@@ -364,29 +311,6 @@ class TraceadProcessor:
         except Exception as error:  # noqa: BLE001 (the service decides)
             self._accepting = False
             self._settings.fail(error)
-
-    def _observe(self) -> None:
-        numbers, name = self._settings.telemetry, self._settings.id
-        numbers.observe(telemetry.TRACES_OPEN, lambda: self._assembler.open_traces, name)
-        numbers.observe(telemetry.SPANS_OPEN, lambda: self._assembler.open_spans, name)
-        numbers.observe(telemetry.SPANS_PENDING, self._pending, name)
-        numbers.observe(telemetry.SPANS_WITHDRAWN, lambda: self._assembler.withdrawn_spans, name)
-        numbers.observe(telemetry.SPANS_REPLAYED, lambda: self._assembler.replayed_spans, name)
-        self._incoming = numbers.counter(telemetry.PROCESSOR_INCOMING, name)
-        self._by_release = {one: numbers.counter(telemetry.TRACES_RELEASED, name, one.value) for one in Release}
-        self._trace_spans = numbers.histogram(telemetry.TRACE_SPANS, name)
-        self._latency = numbers.histogram(telemetry.RELEASE_LATENCY, name)
-        self._counters = {(metric, rest): numbers.counter(metric, name, *rest) for metric, rest in SHOWN_AT_ONCE}
-
-    def _add_up(self, tally: Tally) -> None:
-        for row, amount in tally.items():
-            if amount:
-                counter = self._counters.get(row)
-                if counter is None:
-                    metric, labels = row
-                    counter = self._settings.telemetry.counter(metric, self._settings.id, *labels)
-                    self._counters[row] = counter
-                counter.add(amount)
 
 
 def _one_delivery(consignment: Consignment) -> Delivery:

@@ -11,7 +11,7 @@ from tracead_stage import ANOMALOUS, Stage
 
 from otel_tracead import telemetry
 from otel_tracead.errors import Backpressure
-from otel_tracead.processors.tracead.processor import Bounds
+from otel_tracead.processors.tracead.bounds import Bounds
 
 
 def identity(span: bytes) -> tuple[bytes, bytes, str]:

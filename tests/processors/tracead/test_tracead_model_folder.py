@@ -15,9 +15,10 @@ from otel_tracead import telemetry
 from otel_tracead.artifact import folder as artifacts
 from otel_tracead.artifact.manifest import ReportCard
 from otel_tracead.detection.detector import ModelDetector
+from otel_tracead.processors.tracead.bounds import Bounds
 from otel_tracead.processors.tracead.config import TraceadConfig
 from otel_tracead.processors.tracead.model import ModelFolders, Watch, load
-from otel_tracead.processors.tracead.processor import Bounds, TraceadProcessor
+from otel_tracead.processors.tracead.processor import TraceadProcessor
 from tests.tiny_model import contents_of, learned, manifest_of, shop_traces, write_artifact
 
 LOOK = 0.02

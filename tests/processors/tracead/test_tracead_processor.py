@@ -11,8 +11,8 @@ from otel_tracead import telemetry
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.detection.verdicts import TraceVerdict
 from otel_tracead.errors import ArtifactError, Backpressure, PermanentError
+from otel_tracead.processors.tracead.bounds import Bounds
 from otel_tracead.processors.tracead.parcels import MAX_SPANS
-from otel_tracead.processors.tracead.processor import Bounds
 from otel_tracead.wire.batch import Envelope, SpanBatch
 
 

@@ -18,8 +18,8 @@ from tracead_stage import ANOMALOUS, FakeDetector, Stage, until
 from otel_tracead import telemetry
 from otel_tracead.detection.verdicts import ModelInfo, TraceVerdict
 from otel_tracead.errors import ArtifactError
+from otel_tracead.processors.tracead.bounds import Bounds
 from otel_tracead.processors.tracead.config import TraceadConfig
-from otel_tracead.processors.tracead.processor import Bounds
 from otel_tracead.traces.trace import Trace
 
 QUICK = Bounds(look_seconds=0.01)

@@ -16,6 +16,7 @@ from otel_tracead.errors import Backpressure, ConfigError
 from otel_tracead.extensions.file_storage.config import FileStorageConfig
 from otel_tracead.extensions.file_storage.extension import FileStorage
 from otel_tracead.processors.tracead import recovery
+from otel_tracead.processors.tracead.bounds import Bounds
 from otel_tracead.processors.tracead.judged import (
     StoredRequest,
     pack_decisions,
@@ -23,7 +24,6 @@ from otel_tracead.processors.tracead.judged import (
     unpack_decisions,
     verdicts,
 )
-from otel_tracead.processors.tracead.processor import Bounds
 from otel_tracead.storage import StorageUnavailable
 from otel_tracead.testing import MemoryStorage
 from otel_tracead.traces.late import Decision

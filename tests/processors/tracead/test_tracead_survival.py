@@ -21,8 +21,9 @@ from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.detection.verdicts import AnomalyType, Level, ModelInfo, SpanVerdict, TraceVerdict
 from otel_tracead.errors import Backpressure
+from otel_tracead.processors.tracead.bounds import Bounds
 from otel_tracead.processors.tracead.config import TraceadConfig
-from otel_tracead.processors.tracead.processor import Bounds, TraceadProcessor
+from otel_tracead.processors.tracead.processor import TraceadProcessor
 from otel_tracead.service.outlet import Outlet
 from otel_tracead.storage import StorageUnavailable
 from otel_tracead.testing import MemoryStorage
@@ -100,7 +101,7 @@ class Survival(RuleBasedStateMachine):
         self.patches = ExitStack()
         self.loop: VirtualLoop | None = None
         clock = SimpleNamespace(monotonic=self.now, perf_counter=self.now)
-        for module in ("processor", "journal", "judging"):
+        for module in ("processor", "journal", "judging", "counts"):
             self.patches.enter_context(patch(f"otel_tracead.processors.tracead.{module}.time", clock))
         self.patches.enter_context(patch("otel_tracead.processors.tracead.judging.ScoringThread", HeldJobs))
         self.numbers: list[frozenset[bytes]] = []

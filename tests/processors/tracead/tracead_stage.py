@@ -14,8 +14,9 @@ from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.detection.verdicts import AnomalyType, Level, ModelInfo, SpanVerdict, TraceVerdict
 from otel_tracead.errors import Backpressure
+from otel_tracead.processors.tracead.bounds import Bounds
 from otel_tracead.processors.tracead.config import TraceadConfig
-from otel_tracead.processors.tracead.processor import Bounds, TraceadProcessor
+from otel_tracead.processors.tracead.processor import TraceadProcessor
 from otel_tracead.testing import MemoryStorage
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.batch import Envelope
