@@ -241,6 +241,12 @@ PROCESS_MOST_FILES = Metric(
     "{file}",
     "File descriptors that may be open; without one left, who connects is turned away.",
 )
+LINES_LEFT_OUT = Metric(
+    "otelcol_process_tracead_lines_left_out",
+    _C,
+    "{line}",
+    "Lines of the log and of the exporter `debug` that were not written: nobody read them as fast as they came.",
+)
 PROCESS_CPU = Metric("otelcol_process_cpu_seconds", _C, "s", "User and system time of the process.")
 
 TRACES_OPEN = Metric(

@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "event_loop",
         "fingerprint",
         "health",
+        "line_writer",
         "log_limit",
         "process",
         "telemetry",

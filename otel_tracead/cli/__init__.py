@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "demo": "Show everything once, on simulated traffic.",
 }
 """Each command and its line in the help; `print-config` stands in the module `print_config`, as `command`."""
+_SECONDS: Final = 5.0
 _ALIASES: Final = {"print-initial-config": "print-config"}  # the Collector's older name
 
 
@@ -98,9 +99,18 @@ def invoke(arguments: list[str]) -> int:
             raise
         from otel_tracead.terminal import escaped
 
-        click.echo(escaped(_message(error)), err=True)
+        _say(escaped(_message(error)))
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _say(message: str) -> None:
+    """Write to stderr, behind what is in the log; nobody may be reading it."""
+    from otel_tracead import line_writer
+
+    if sys.stderr is not None:  # it was closed before we began
+        line_writer.to_stream(sys.stderr).put(message, "left out: {} messages".format)
+        line_writer.flush(_SECONDS)
 
 
 def _position_of_command(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""The stage's own logs: one line an event, console or JSON, repeats thinned out, no tracebacks."""
+"""The stage's own logs: one line an event, console or JSON, repeats thinned out, no tracebacks; nobody waits for them."""
 
 import json
 import logging
@@ -13,16 +13,20 @@ from typing import Any, Final
 import structlog
 
 from otel_tracead.errors import StartError
+from otel_tracead.line_writer import LineWriter, to_file, to_stream
 from otel_tracead.service.telemetry_config import LogSamplingConfig, LogsConfig
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 _MOST_EVENTS: Final = 4096
+_GAP: Final = "lines of the log were left out here: they were not read as fast as they came"
 
 EventDict = MutableMapping[str, Any]
 
 
 def make_logger(config: LogsConfig, base: Path, now: Callable[[], float] = time.monotonic) -> Any:
     """Make the logger that all components' loggers are bound from.
+
+    Lines are written behind its back: `otel_tracead.line_writer.flush` waits for those that are not out.
 
     Args:
         config: what the user wrote.
@@ -33,9 +37,14 @@ def make_logger(config: LogsConfig, base: Path, now: Callable[[], float] = time.
         StartError: an output path that cannot be opened.
     """
     renderer = _json if config.encoding == "json" else _console
+
+    def gap(lines: int) -> str:
+        event = {**config.initial_fields, "lines": lines, "level": "warning", "event": _GAP}
+        return renderer(None, "warning", _stamp(None, "warning", event))
+
     processors: list[Any] = [Thinning(config.sampling, now)] if config.sampling.enabled else []
     return structlog.wrap_logger(
-        _Output([_writer(path, base) for path in config.output_paths]),
+        _Output([_writer(path, base) for path in config.output_paths], gap),
         processors=[*processors, structlog.stdlib.add_log_level, _without_traceback, _stamp, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.level]),
         cache_logger_on_first_use=False,
@@ -112,33 +121,28 @@ def forward_logging(logger: Any) -> None:
 
 
 class _Output:
-    """Where lines go; an output that fails is silent, since there is no other place to say it."""
+    """Where lines go."""
 
-    def __init__(self, writers: list[Callable[[str], object]]) -> None:
+    def __init__(self, writers: list[LineWriter], gap: Callable[[int], str]) -> None:
         self._writers = writers
+        self._gap = gap
 
     def msg(self, line: str) -> None:
-        for write in self._writers:
-            with suppress(OSError, ValueError):
-                write(line + "\n")
+        for writer in self._writers:
+            writer.put(line, self._gap)
 
     debug = info = warning = error = critical = msg
 
 
-def _writer(path: str, base: Path) -> Callable[[str], object]:
+def _writer(path: str, base: Path) -> LineWriter:
     if path in {"stderr", "stdout"}:
-        stream = sys.stderr if path == "stderr" else sys.stdout
-        return lambda line: (stream.write(line), stream.flush())
-
-    def append(line: str) -> None:  # opened for each line, so that the file may be rotated by others
-        with (base / path).open("a", encoding="utf-8") as file:
-            file.write(line)
-
+        return to_stream(sys.stderr if path == "stderr" else sys.stdout)
     try:
-        append("")
+        with (base / path).open("a"):
+            pass
     except OSError as error:
         raise StartError(f"service::telemetry::logs::output_paths: cannot write to {path}: {error.strerror}") from error
-    return append
+    return to_file(base / path)
 
 
 def _without_traceback(_logger: Any, _level: str, event: EventDict) -> EventDict:

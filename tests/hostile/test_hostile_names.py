@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from otel_tracead_exporters import debug
 
+from otel_tracead import line_writer
 from otel_tracead.artifact import folder
 from otel_tracead.cli import invoke
 from otel_tracead.component import Kind, Settings
@@ -120,6 +121,7 @@ def test_logs(encoding: str, capsys: pytest.CaptureFixture[str], tmp_path: Path)
     logger.warning(EVIL, service=EVIL, more={EVIL: [EVIL, EVIL.encode(), half]}, **{EVIL: ValueError(EVIL)})
     logger.error("failed", exc_info=ValueError(EVIL + half))
     logger.bind(**{"bound\n": EVIL}).warning(half)
+    assert line_writer.flush(5.0)
     out = capsys.readouterr().out
     assert len(out.splitlines()) == 3
     assert is_shown_safely(out.replace("\t", " "))

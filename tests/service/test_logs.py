@@ -2,11 +2,13 @@ import io
 import json
 import logging
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from otel_tracead import line_writer
 from otel_tracead.config_types import Secret
 from otel_tracead.errors import StartError
 from otel_tracead.service.logs import LoggingForwarder, make_logger
@@ -28,8 +30,21 @@ class Stderr:
         self._text = ""
 
     def getvalue(self) -> str:
+        assert line_writer.flush(5.0)
         self._text += self._capsys.readouterr().err
         return self._text
+
+
+class Slow(io.StringIO):
+    """Takes nothing until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = threading.Event()
+
+    def write(self, text: str) -> int:
+        assert self.goes_on.wait(10)
+        return super().write(text)
 
 
 @pytest.fixture
@@ -129,7 +144,7 @@ def test_libraries_write_into_the_same_log(stderr: Stderr, tmp_path: Path) -> No
 
 def test_lines_may_go_to_files(stderr: Stderr, tmp_path: Path) -> None:
     logger(tmp_path, output_paths=["stderr", "own.log"]).info("x")
-    assert (tmp_path / "own.log").read_text() == stderr.getvalue()
+    assert stderr.getvalue() == (tmp_path / "own.log").read_text() != ""
     with pytest.raises(StartError, match=r"cannot write to missing/own.log"):
         logger(tmp_path, output_paths=["missing/own.log"])
 
@@ -140,3 +155,27 @@ def test_a_closed_terminal_is_no_reason_to_die(monkeypatch: pytest.MonkeyPatch, 
     log = logger(tmp_path)
     stream.close()
     log.error("nobody reads this")
+    assert line_writer.flush(5.0)
+
+
+@pytest.mark.parametrize("encoding", ["console", "json"])
+def test_lines_that_find_no_room_are_one_that_says_so(
+    encoding: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stream = Slow()
+    monkeypatch.setattr(sys, "stderr", stream)
+    log = logger(tmp_path, encoding=encoding, initial_fields={"zone": "a"}, sampling={"enabled": False})
+    for number in range(60):
+        log.info(str(number).ljust(100_000, "x"))
+    stream.goes_on.set()
+    assert line_writer.flush(5.0)
+    *before, gap = stream.getvalue().splitlines()
+    assert 30 < len(before) < 60
+    log.info("after")
+    assert line_writer.flush(5.0)
+    fields = json.loads(gap if encoding == "json" else gap.split("\t")[3])
+    assert fields["lines"] == 60 - len(before)
+    assert fields["zone"] == "a"
+    assert "warn" in gap
+    assert "lines of the log were left out here" in gap
+    assert "after" in stream.getvalue().splitlines()[-1]

@@ -1,14 +1,19 @@
 """Says what goes by, within the sampling limits, and sums it up at the end."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
+from otel_tracead import line_writer
 from otel_tracead.component import Settings
+from otel_tracead.line_writer import to_stream
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead_exporters.debug.config import DebugConfig
 from otel_tracead_exporters.debug.describe import Counts, blocks, count, lines, traces
+
+_SECONDS: Final = 1.0
 
 
 class Sampling:
@@ -59,6 +64,7 @@ class DebugSender:
         total, self._total = self._total, Counts(0, 0, 0)
         if total.spans:
             self._say("traces in all", _fields(total))
+        await asyncio.to_thread(line_writer.flush, _SECONDS)
 
     @staticmethod
     def _log(logger: Any) -> Callable[[str, Mapping[str, int]], None]:
@@ -66,10 +72,12 @@ class DebugSender:
 
     @staticmethod
     def _print(paths: tuple[str, ...]) -> Callable[[str, Mapping[str, int]], None]:
+        outputs = [to_stream(sys.stdout if path == "stdout" else sys.stderr) for path in paths]
+
         def say(event: str, fields: Mapping[str, int]) -> None:
             line = " ".join((event, *(f"{key}={value}" for key, value in fields.items())))
-            for path in paths:
-                (sys.stdout if path == "stdout" else sys.stderr).write(line + "\n")
+            for output in outputs:
+                output.put(line, "left out here, since it was not read as fast as it came: {}".format)
 
         return say
 
