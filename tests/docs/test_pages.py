@@ -104,7 +104,7 @@ def test_parts_of_configurations_are_valid(page):
         if language != "yaml":
             continue
         for kind, components in yaml.safe_load(body).items():
-            for name, written in components.items():
+            for name, written in components.items() if kind != "service" else ():
                 type_ = name.partition("/")[0]
                 factory = next(f for f in _factories() if f.kind.value == kind and type_ in (f.name, *f.aliases))
                 factory.config.model_validate(_expanded(written))
