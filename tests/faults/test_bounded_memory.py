@@ -81,9 +81,9 @@ def test_memory_stays_under_its_limit_while_the_backend_is_away(
         alone = {"queue_size": 1_000_000, "sizer": "items"}
         with Stage(tmp_path, otlp_to(line.endpoint), tracead(tiny_artifact), name="alone") as stage:
             resting = psutil.Process(stage.pid).memory_info().rss // MIB
-        limit = resting + 400
-        # The spike: what comes within an interval, what is being judged, and ten requests of 2 MiB on their way out.
-        limiter = {"memory_limiter": {"check_interval": "100ms", "limit_mib": limit, "spike_limit_mib": 280}}
+        limit = resting + 220
+        # The spike: what comes within an interval, what is being judged, and ten requests of 2 MiB on their way out, three times.
+        limiter = {"memory_limiter": {"check_interval": "100ms", "limit_mib": limit, "spike_limit_mib": 100}}
         out = otlp_to(line.endpoint, sending_queue=alone)
         with Stage(tmp_path, out, limiter | tracead(tiny_artifact)) as stage, Sampled(stage.pid) as memory:
             with Senders(stage.grpc, threads=6, spans=20, size=20_000, pause=0.0) as senders:
