@@ -1,7 +1,11 @@
 """What a fuzz target is, and what no input may do to any of them: take long, or take much memory."""
 
+import atexit
+import os
 import random
 import resource
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +66,14 @@ class Target:
         """Give the inputs that once were findings."""
         folder = CASES / self.name
         return [file.read_bytes() for file in sorted(folder.iterdir())] if folder.is_dir() else []
+
+
+def folder_in_memory() -> Path:
+    """Make a folder, in memory where there is such a place, that goes with the process."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory if os.access(memory, os.W_OK) else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _peak() -> float:

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import random
 import tempfile
 import warnings
@@ -17,7 +16,7 @@ import numpy.typing as npt
 import orjson
 
 from fuzz import mutation
-from fuzz.target import Target
+from fuzz.target import Target, folder_in_memory
 from otel_tracead.artifact import folder
 from otel_tracead.detection.detector import from_artifact
 from otel_tracead.detection.rules import DetectionSettings
@@ -49,8 +48,7 @@ def _arrays() -> dict[str, bytes]:
 
 @cache
 def _place() -> Path:
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory if os.access(memory, os.W_OK) else None))
+    return folder_in_memory()
 
 
 def _run(data: bytes) -> None:

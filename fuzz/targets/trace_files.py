@@ -1,9 +1,7 @@
 """Trace files of every form, compressed or not."""
 
 import gzip
-import os
 import random
-import tempfile
 import zlib
 from functools import cache
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Final
 import zstandard
 
 from fuzz import mutation, samples
-from fuzz.target import Target
+from fuzz.target import Target, folder_in_memory
 from fuzz.targets import oracles
 from otel_tracead.errors import InputError, InvalidRequest
 from otel_tracead.wire import files, otlp_json
@@ -26,9 +24,7 @@ _json: Final = mutation.json_text(
 
 @cache
 def _file() -> Path:
-    memory = Path("/dev/shm")
-    folder = tempfile.mkdtemp(prefix="fuzz-", dir=memory if os.access(memory, os.W_OK) else None)
-    return Path(folder) / "traces"
+    return folder_in_memory() / "traces"
 
 
 def _run(data: bytes) -> None:
