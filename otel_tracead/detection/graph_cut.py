@@ -1,4 +1,4 @@
-"""Cuts an ONNX graph in two at one of its tensors, without ONNX's library, which a stage does not have.
+"""Looks into an ONNX graph, and cuts it in two at one of its tensors, without ONNX's library, which a stage does not have.
 
 Messages are read as far as names go; whatever else is in them (weights, attributes, shapes) stays as it came.
 Source: onnx/onnx.proto.
@@ -14,15 +14,21 @@ from google.protobuf.message import DecodeError
 _F: Final = descriptor_pb2.FieldDescriptorProto
 _PACKAGE: Final = "otel_tracead.onnx"
 _MESSAGES: Final[dict[str, tuple[tuple[int, str, Any, bool], ...]]] = {
-    "Model": ((7, "graph", "Graph", False),),
+    "Model": ((7, "graph", "Graph", False), (25, "functions", _F.TYPE_BYTES, True)),
     "Graph": (
         (1, "node", "Node", True),
         (5, "initializer", "Tensor", True),
         (11, "input", "Value", True),
         (12, "output", "Value", True),
+        (15, "sparse_initializer", _F.TYPE_BYTES, True),
     ),
-    "Node": ((1, "input", _F.TYPE_STRING, True), (2, "output", _F.TYPE_STRING, True)),
-    "Tensor": ((8, "name", _F.TYPE_STRING, False),),
+    "Node": (
+        (1, "input", _F.TYPE_STRING, True),
+        (2, "output", _F.TYPE_STRING, True),
+        (4, "op_type", _F.TYPE_STRING, False),
+        (7, "domain", _F.TYPE_STRING, False),
+    ),
+    "Tensor": ((2, "data_type", _F.TYPE_INT32, False), (8, "name", _F.TYPE_STRING, False)),
     "Value": ((1, "name", _F.TYPE_STRING, False), (2, "type", "Type", False)),
     "Type": ((1, "tensor", "TensorType", False),),
     "TensorType": ((1, "elements", _F.TYPE_INT32, False), (2, "shape", "Shape", False)),
@@ -30,7 +36,33 @@ _MESSAGES: Final[dict[str, tuple[tuple[int, str, Any, bool], ...]]] = {
     "Dim": (),
 }
 _FLOAT: Final = 1
+_STRING: Final = 8
 _RANK: Final = 3
+# What `otel_tracead.training` writes. Others can hold graphs of their own that run for ever (Loop), or memory that no
+# limit of ONNX Runtime counts (everything that has to do with strings and sequences).
+OPERATORS: Final = frozenset(
+    {
+        *("Add", "Cast", "Clip", "Concat", "CumSum", "Div", "Exp", "Gather", "GatherElements", "Greater", "LSTM"),
+        *("Less", "Log", "LogSoftmax", "MatMul", "Mul", "Neg", "OneHot", "Range", "ReduceSum", "Relu", "Shape"),
+        *("Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where"),
+    }
+)
+
+
+def foreign(model: bytes) -> str:
+    """Say what is in a model that no training of ours writes; empty if there is nothing."""
+    try:
+        read = _model(model)
+    except DecodeError:
+        return "it is no ONNX model"
+    for node in read.graph.node:
+        if node.domain or node.op_type not in OPERATORS:
+            return f"operator {node.domain}{'.' if node.domain else ''}{node.op_type}"[:100]
+    if read.functions or read.graph.sparse_initializer:
+        return "functions or sparse tensors"
+    if any(tensor.data_type == _STRING for tensor in read.graph.initializer):
+        return "tensors of strings"
+    return ""
 
 
 class Halves(NamedTuple):

@@ -12,6 +12,8 @@ from otel_tracead.detection.cuda import CudaDevice, Device
 
 _CUDA: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"
+_MOST_MEMORY: Final = 2 << 30
+"""Bytes that all networks of this process may use in the computer's memory: ten times what the largest of ours need."""
 
 
 def cpu(model: bytes, threads: int) -> Callable[[Sequence[str], Feeds], list[Any]]:
@@ -80,9 +82,27 @@ def _session(model: bytes, threads: int, providers: Sequence[str], settings: Seq
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # After a fork its locks may be held by threads that are not there.
+    if _arena() == os.getpid():
+        options.add_session_config_entry("session.use_env_allocators", "1")
     settings = list(settings)[: len(providers)]
     # Its own way of falling back prints to standard output, and tells nobody who asks.
-    return runtime.InferenceSession(model, options, providers, settings, enable_fallback=0)
+    # What is folded while a session is made is made in memory that no limit counts; ours have next to nothing to fold.
+    return runtime.InferenceSession(
+        model, options, providers, settings, enable_fallback=0, disabled_optimizers=["ConstantFolding"]
+    )
+
+
+@cache
+def _arena() -> int:
+    """Make the bounded memory that sessions share, and give the process that has it; 0 where somebody else did before."""
+    runtime = _runtime()
+    about = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    try:
+        runtime.create_and_register_allocator(about, runtime.OrtArenaCfg({"max_mem": _MOST_MEMORY}))
+    except Exception:  # noqa: BLE001 (it names no class of its own)
+        return 0
+    return os.getpid()
 
 
 def _run_options() -> Any:

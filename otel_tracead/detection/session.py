@@ -10,6 +10,7 @@ import numpy as np
 from otel_tracead.detection import cuda, onnx_sessions
 from otel_tracead.detection.bound_runs import AT_A_TIME, BoundRuns, Feeds
 from otel_tracead.detection.bound_runs import Run as Begun
+from otel_tracead.detection.graph_cut import foreign
 from otel_tracead.errors import ArtifactError
 
 Provider = Literal["auto", "cuda", "cpu"]
@@ -40,13 +41,16 @@ class Session:
         trouble: why that is the CPU, where CUDA was to be tried and there is a driver for it; else empty.
 
     Raises:
-        ArtifactError: the bytes are no network that ONNX Runtime can run, or *try_out* failed.
+        ArtifactError: the bytes are no network that ONNX Runtime can run, it has what no network of ours has, or *try_out*
+            failed.
         RuntimeError: `cuda` was asked for and does not work.
     """
 
     def __init__(
         self, model: bytes, try_out: Callable[[Run], None], *, provider: Provider = "auto", threads: int = 1
     ) -> None:
+        if what := foreign(model):
+            raise ArtifactError(f"model.onnx: {what}: `otel-tracead train` writes no such network")
         self._model = model
         self._threads = threads
         self._plain: Run | None = None
