@@ -28,6 +28,10 @@ CASES = {
         {f"otelcol_processor_tracead_spans_dropped{{{P}}}": "0x2995 7x10"},
         {f"otelcol_processor_tracead_spans_dropped{{{P}}}": "0x3000"},
     ),
+    "TraceadCopiesDropped": tuple(
+        {f'otelcol_tracead_fanout_spans_dropped{{{AT}, component="debug"}}': values}
+        for values in ("0x2995 7x10", "7x3000")
+    ),
     "TraceadSpansRejected": (
         {f"otelcol_exporter_tracead_rejected_spans{{{E}}}": "0x2995 7x10"},
         {f"otelcol_exporter_tracead_rejected_spans{{{E}}}": "0x3000"},
@@ -53,6 +57,20 @@ CASES = {
     ),
     "TraceadBackendSlow": tuple(
         {f"otelcol_processor_tracead_spans_pending{{{P}}}": f"{spans}x3000"} for spans in (150_000, 90_000)
+    ),
+    "TraceadStorageFails": tuple(
+        {f'otelcol_extension_tracead_storage_failures{{{AT}, extension="file_storage", store="tracead"}}': values}
+        for values in ("0x2995 1x10", "1x3000")
+    ),
+    "TraceadFilesShort": tuple(
+        {
+            f"otelcol_process_tracead_open_files{{{AT}}}": f"{files}x3000",
+            f"otelcol_process_tracead_max_files{{{AT}}}": "1024x3000",
+        }
+        for files in (900, 700)
+    ),
+    "TraceadLogUnread": tuple(
+        {f"otelcol_process_tracead_lines_left_out{{{AT}}}": values} for values in ("0x2995 7x10", "7x3000")
     ),
     "TraceadScoringFails": tuple(
         {f'otelcol_processor_tracead_traces_unscored{{{P}, reason="{reason}"}}': "0x2995 7x10"}

@@ -138,11 +138,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Path) -> dict
 
 
 def test_a_running_stage_shows_what_they_ask_for(shown):
-    # Only by those who have the component: partial successes, `record` and sampling.
+    # Only by those who have the component: partial successes, `record`, sampling; below, a storage and several exporters.
     rare = {telemetry.EXPORTER_REJECTED.name, telemetry.TRACES_NOT_RECORDED.name}
     asked = {one.name for _, query in QUERIES for one in selectors(query)}
     # Nobody has figures of drift in the first minutes.
     rare |= {telemetry.DRIFT.name}
+    rare |= {telemetry.STORAGE_FAILURES.name, telemetry.FANOUT_DROPPED.name}
     asked |= {one.name for rule in ALERTS.values() for one in selectors(rule["expr"])} - FOREIGN.keys()
     kafka = {name for name in asked if "kafka" in name}
     assert asked - rare - kafka <= shown.keys()
