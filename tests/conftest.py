@@ -28,9 +28,11 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run tests on the event loop of a stage (see `otel_tracead.event_loop`), some also on the one without uvloop."""
+    plain: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.get_closest_marker("python_resolver"):
+        return plain
     used = factory()
-    others = {"asyncio": asyncio.new_event_loop} if item.path.name in _ON_BOTH_LOOPS else {}
-    return {used.__module__: used, **others}
+    return {used.__module__: used, **(plain if item.path.name in _ON_BOTH_LOOPS else {})}
 
 
 @pytest.fixture(scope="session")

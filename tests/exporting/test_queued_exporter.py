@@ -149,7 +149,7 @@ async def test_a_failed_attempt_leaves_nothing_for_the_garbage_collector(
     one = await bench({"retry_on_failure": {"max_elapsed_time": "30s"}, "sending_queue": {"enabled": queue}})
     sender = Failing(kind)
     one.exporter._sender = sender
-    spans_before = len([found for found in gc.get_objects() if isinstance(found, SpanBatch)])
+    spans_before = len([found for found in gc.get_objects() if type(found) is SpanBatch])
     gc.collect()
     gc.disable()
     try:
@@ -167,7 +167,7 @@ async def test_a_failed_attempt_leaves_nothing_for_the_garbage_collector(
         assert sender.tried > 0
         assert set(while_waiting) <= {0}
         await until(lambda: not sender.requests)
-        await until(lambda: sum(isinstance(found, SpanBatch) for found in gc.get_objects()) <= spans_before)
+        await until(lambda: sum(type(found) is SpanBatch for found in gc.get_objects()) <= spans_before)
     finally:
         gc.enable()
     await one.exporter.shutdown()

@@ -193,6 +193,7 @@ async def test_an_answer_that_is_lost(tiny_artifact: Path, kind: str) -> None:
                 assert not ALL - arrived(one)
 
 
+@pytest.mark.python_resolver
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_name_that_cannot_be_looked_up(tiny_artifact: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     look_up = socket.getaddrinfo

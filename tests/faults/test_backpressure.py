@@ -98,6 +98,7 @@ async def test_short_memory_is_said_on_the_wire(tiny_artifact: Path, quick: Http
         assert running.books.accepted == 0
 
 
+@pytest.mark.python_resolver
 async def test_names_that_are_looked_up_for_ever_keep_no_large_request_waiting(
     tiny_artifact: Path, quick: HttpBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,7 @@ def test_more_than_zipkin_takes_in_one_request_comes_in_several(
     zipkin: Zipkin, start_stage: StartStage, shop: list[bytes]
 ) -> None:
     whole = ExportTraceServiceRequest()
-    for name in ("large", "larger", "largest"):
+    for name in ("large", "larger", "largest", "more"):
         for request in _other_traces(shop, name):
             whole.resource_spans.extend(request.resource_spans)
     spans = to_zipkin([whole])

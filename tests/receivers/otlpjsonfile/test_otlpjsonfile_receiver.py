@@ -117,6 +117,7 @@ class TestOtlpJsonFileReceiver(ReceiverContract):
         await until(lambda: running.names == ["a", "b", "c"])
 
     test_an_unknown_encoding_is_refused = None
+    test_a_request_that_was_refused_leaves_nothing_for_the_garbage_collector = None  # it waits, with a line at a time
     test_a_port_in_use_says_which = None
     test_warns_when_everybody_can_reach_it = None
     test_listens_on_loopback_by_default = None
