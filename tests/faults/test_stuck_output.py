@@ -42,9 +42,14 @@ def rest(pipe: int) -> str:
 def test_spans_go_on_when_nobody_reads_the_log(tiny_artifact: Path, tmp_path: Path, unread: int) -> None:
     with GrpcSink() as sink, Stage(tmp_path, otlp_to(sink.target) | WORDY, tracead(tiny_artifact)) as stage:
         with Senders(stage.grpc, spans=20, size=10_000) as senders:
-            until(lambda: books(stage).total(LEFT_OUT) > 20)
-            taken = senders.taken.total()
-            until(lambda: senders.taken.total() > taken + 200)
+            try:
+                until(lambda: books(stage).total(LEFT_OUT) > 20)
+                taken = senders.taken.total()
+                until(lambda: senders.taken.total() > taken + 200)
+            except AssertionError:  # it stands still, and so would they
+                stage.signal(signal.SIGKILL)
+                senders.stop(now=True)
+                raise
         until(lambda: idle(stage))
         books(stage).check("otlp_grpc")
         began = time.monotonic()
@@ -70,7 +75,7 @@ def test_who_reads_late_is_told_how_much_is_missing(tiny_artifact: Path, tmp_pat
         after = rest(unread)
         assert stage.wait(30) == 0
     assert lost > 0
-    assert after.rstrip().splitlines()[-1].split("\t")[2] == "shutdown complete"
+    assert "shutdown complete" in after[-100_000:]
     assert arrived(sink) == names(range(sent), 20)
 
 
