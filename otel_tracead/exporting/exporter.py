@@ -4,7 +4,7 @@ import asyncio
 import random as random_module
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from otel_tracead.component import Settings
@@ -82,8 +82,7 @@ class QueuedExporter:
         self._backoff = Backoff(config.retry_on_failure, random)
         self._sleep = sleep
         self._now = now
-        self._stored = _stored_queue(settings, config.sending_queue)
-        self._queue = self._stored or (SendingQueue(config.sending_queue) if config.sending_queue.enabled else None)
+        self._queue = _queue(settings, config.sending_queue)
         self._blocking = config.sending_queue.block_on_overflow
         self._outcomes = Outcomes() if config.sending_queue.wait_for_result else None
         self._consumers = config.sending_queue.num_consumers
@@ -143,20 +142,15 @@ class QueuedExporter:
         if self._queue is None:
             return
         try:
-            if isinstance(self._queue, StoredQueue):
-                await self._queue.put(consignment, blocking=self._blocking)
-            elif self._blocking:
-                await self._queue.put_blocking(consignment)
-            else:
-                self._queue.put(consignment)
+            await self._queue.take(consignment, blocking=self._blocking)
         except Backpressure:
             self._enqueue_failed.add(len(consignment.batch))
             raise
 
     async def start(self) -> None:
         """Start the sender and the consumers of the queue."""
-        if self._stored is not None:
-            await self._stored.start()
+        if self._queue is not None:
+            await self._queue.start()
         await self._sender.start()
         if self._queue is not None:
             work = (self._consume_queue(self._queue, number) for number in range(self._consumers))
@@ -177,12 +171,7 @@ class QueuedExporter:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._stored is not None:
-            await self._stored.release(self._left)
-            self._left = []
-        elif isinstance(self._queue, SendingQueue):
-            self._left += self._queue.take_all()
-        self.undelivered += _at_risk(self._left)
+        self.undelivered = sum(len(one.batch) for one in await self._take_left() if not one.kept)
         if self.undelivered:
             self._failed.add(self.undelivered)
             self._logger.error("exporter stopped with spans undelivered", spans=self.undelivered)
@@ -201,11 +190,12 @@ class QueuedExporter:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        return await self._take_left()
+
+    async def _take_left(self) -> list[Consignment]:
+        """Give what was not sent, and what is not stored where the queue is."""
         left, self._left = self._left, []
-        if self._stored is not None:
-            await self._stored.release(left)
-            return []
-        return [*left, *self._queue.take_all()] if isinstance(self._queue, SendingQueue) else left
+        return left if self._queue is None else await self._queue.leave(left)
 
     async def _consume_queue(self, queue: SendingQueue | StoredQueue, number: int) -> None:
         while not self._leaving:
@@ -216,18 +206,11 @@ class QueuedExporter:
                 try:
                     await self._deliver_queued(consignments[0])
                 except asyncio.CancelledError:
-                    self._leave(consignments[1:])
+                    self._left += consignments[1:]
                     raise
                 del consignments[0]
-            self._leave(consignments)
-            done()
-
-    def _leave(self, consignments: list[Consignment]) -> None:
-        """Leave what was not sent to the successor or in the storage, or count it as undelivered."""
-        if self._leaving or self._stored is not None:
             self._left += consignments
-        else:
-            self.undelivered += _at_risk(consignments)
+            done()
 
     async def _deliver_queued(self, consignment: Consignment) -> None:
         if self._outcomes is None:
@@ -256,7 +239,7 @@ class QueuedExporter:
                 self._sent.add(len(piece))
             except asyncio.CancelledError:
                 if self._queue is not None:  # without a queue whoever waits for us still holds the spans
-                    self._leave([Consignment(concatenate(pieces), consignment.holds)])
+                    self._left.append(Consignment(concatenate(pieces), consignment.holds))
                 raise
             except PermanentError as error:
                 refused = error.with_traceback(None)  # which knows this frame, and with it the spans
@@ -267,7 +250,7 @@ class QueuedExporter:
                     self._drop(piece, error)
             except RetryableError as error:
                 if self._leaving and self._queue is not None:
-                    self._leave([Consignment(concatenate(pieces), consignment.holds)])
+                    self._left.append(Consignment(concatenate(pieces), consignment.holds))
                     return
                 if hand_back and delivered == 0 and refusals == 0:
                     raise Backpressure(str(error), error.retry_after) from error
@@ -365,13 +348,10 @@ class QueuedExporter:
                 task.cancel()
 
 
-def _at_risk(consignments: Iterable[Consignment]) -> int:
-    """Count the spans that nobody else keeps."""
-    return sum(len(consignment.batch) for consignment in consignments if not consignment.kept)
-
-
-def _stored_queue(settings: Settings, config: QueueConfig) -> StoredQueue | None:
-    if config.storage is None or not config.enabled:
+def _queue(settings: Settings, config: QueueConfig) -> SendingQueue | StoredQueue | None:
+    if not config.enabled:
         return None
+    if config.storage is None:
+        return SendingQueue(config)
     storage = find_storage(settings, config.storage, "sending_queue::storage")
     return StoredQueue(config, lambda: storage.store(settings.kind, settings.id, _SIGNAL), settings.logger)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from otel_tracead.delivery import Consignment, join
 from otel_tracead.errors import Backpressure
@@ -39,6 +39,20 @@ class SendingQueue:
         """Say whether a consignment of *spans* spans would find room (by bytes: any room at all)."""
         amount = {"requests": 1, "items": spans, "bytes": 1}[self._sizer]
         return self._fits(amount)
+
+    async def start(self) -> None:
+        """Nothing is to be done for a queue in memory."""
+
+    async def take(self, consignment: Consignment, *, blocking: bool) -> None:
+        """Take *consignment* in; with *blocking*, as soon as there is room.
+
+        Raises:
+            Backpressure: there is none.
+        """
+        if blocking:
+            await self.put_blocking(consignment)
+        else:
+            self.put(consignment)
 
     def put(self, consignment: Consignment) -> None:
         """Take *consignment* in.
@@ -94,6 +108,14 @@ class SendingQueue:
         if self._flush is not None and not self._flush.expired():
             self._flush.reschedule(0)
         await self._empty.wait()
+
+    async def leave(self, left: Iterable[Consignment]) -> list[Consignment]:
+        """Close the queue, and give what nobody has sent.
+
+        Args:
+            left: what consumers had in hand and did not send.
+        """
+        return [*left, *self.take_all()]
 
     def take_all(self) -> list[Consignment]:
         """Close the queue and give what no consumer has taken."""

@@ -92,7 +92,7 @@ class StoredQueue:
         """Say whether a consignment of *spans* spans would find room (by bytes: any room at all)."""
         return self._fits(spans if self._sizer == "items" else 1)
 
-    async def put(self, consignment: Consignment, *, blocking: bool) -> None:
+    async def take(self, consignment: Consignment, *, blocking: bool) -> None:
         """Store *consignment* and settle it; with *blocking*, as soon as there is room.
 
         Raises:
@@ -122,7 +122,7 @@ class StoredQueue:
             self.size -= amount
         consignment.settle()
         for stored, part in taken:
-            self._take(stored, part)
+            self._hold(stored, part)
 
     async def get(self) -> tuple[list[Consignment], Callable[[], None]]:
         """Wait for the next requests to send; see `SendingQueue.get`."""
@@ -135,8 +135,8 @@ class StoredQueue:
         await self._fed.wait()
         await self._window.close()
 
-    async def release(self, left: Iterable[Consignment]) -> None:
-        """Leave to the next owner what is stored.
+    async def leave(self, left: Iterable[Consignment]) -> list[Consignment]:
+        """Leave to the next owner what is stored; nothing is left that anybody else would have to see to.
 
         What was sent of a record in part would be sent again with the rest, so only the rest stays.
 
@@ -165,8 +165,9 @@ class StoredQueue:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        return []
 
-    def _take(self, stored: _Stored, batch: SpanBatch | None) -> None:
+    def _hold(self, stored: _Stored, batch: SpanBatch | None) -> None:
         """Queue what is stored; *batch* where it is in memory."""
         if stored.number in self._here:
             return
@@ -214,7 +215,7 @@ class StoredQueue:
             ]
             since, self._backlog = self._backlog, deque()
             for stored in found:
-                self._take(stored, None)
+                self._hold(stored, None)
             self._backlog += since
             if found:
                 spans = sum(stored.spans for stored in found)

@@ -159,8 +159,8 @@ async def test_only_so_much_is_in_memory_and_the_order_stays(machine: Machine, m
     wanted = [f"{number:010}" for number in range(50)]
     for name in wanted:
         await machine.put(exporter, name)
-    queue = exporter._stored
-    assert queue is not None
+    queue = exporter._queue
+    assert isinstance(queue, stored_queue.StoredQueue)
     assert (len(queue._window._waiting), len(queue._backlog)) == (1, 48)
     sender.gate.set()
     await exporter.shutdown()
