@@ -34,9 +34,7 @@ class Annotated(NamedTuple):
     spoofed: int
 
 
-def annotate(
-    trace: Trace, verdict: TraceVerdict, mode: Mode, model: ModelInfo, *, may_be_spoofed: bool = True
-) -> Annotated:
+def annotate(trace: Trace, verdict: TraceVerdict, mode: Mode, model: ModelInfo) -> Annotated:
     """Give the spans of *trace* with their attributes; spans without any are the same objects as before.
 
     Args:
@@ -44,12 +42,11 @@ def annotate(
         verdict: on it.
         mode: which spans are annotated.
         model: that judged.
-        may_be_spoofed: False if nothing in its spans looks like a key of ours (see `may_hold_own_keys`).
 
     Raises:
         IndexError: the verdict is about a span that the trace does not have.
     """
-    spans, spoofed = strip(trace.spans) if may_be_spoofed else Annotated(list(trace.spans), 0)
+    spans, spoofed = strip(trace.spans) if may_hold_own_keys(trace) else Annotated(list(trace.spans), 0)
     at = verdict.verdict_span
     if verdict.unscored is not None:
         of_trace = encode_attribute("tracead.unscored", verdict.unscored)

@@ -6,7 +6,7 @@ The service and `otel-tracead score` go through here, so that both give the same
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from otel_tracead.detection.annotate import Annotated, Mode, annotate, may_hold_own_keys
+from otel_tracead.detection.annotate import Annotated, Mode, annotate
 from otel_tracead.detection.verdicts import Detector, ModelInfo, TraceVerdict
 from otel_tracead.traces.identity import earliest_root
 from otel_tracead.traces.late import Decision
@@ -109,7 +109,7 @@ def _annotated_all(
     marked: list[Marked] = []
     for trace, verdict in zip(traces, verdicts, strict=True):
         try:
-            spans, spoofed = annotate(trace, verdict, mode, model, may_be_spoofed=may_hold_own_keys(trace))
+            spans, spoofed = annotate(trace, verdict, mode, model)
             marked.append(Marked(trace, verdict, spans, spoofed))
         except Exception as error:  # noqa: BLE001 (fail open: any; a try costs nothing)
             failures.note(error)

@@ -158,8 +158,11 @@ class Runner:
         """Say when there are none left for connections: uvloop turns those away without a word."""
         while True:
             await asyncio.sleep(_LOOK)
-            if open_files() >= (most := most_files()):
-                self._logs.error("connections are turned away: no more files can be opened", limit=most)
+            if open_files() >= most_files():
+                self._out_of_files()
+
+    def _out_of_files(self) -> None:
+        self._logs.error("connections are turned away: no more files can be opened", limit=most_files())
 
     def _say_ready(self, config: ServiceConfig) -> None:
         self._logger.info("everything is ready", pipelines=[str(id_) for id_ in config.pipelines])
@@ -185,7 +188,7 @@ class Runner:
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:  # asyncio tries to accept again after a second
-            self._logs.error("connections are turned away: no more files can be opened", limit=most_files())
+            self._out_of_files()
             return
         fields = {"error": f"{type(error).__name__}: {error}"} if error is not None else {}
         self._logger.error(context.get("message", "an error in a task"), **fields)
