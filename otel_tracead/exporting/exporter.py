@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from otel_tracead.component import Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError
+from otel_tracead.exporting.answer_limit import answer_within
 from otel_tracead.exporting.backoff import Backoff
 from otel_tracead.exporting.config import ExporterConfig, QueueConfig
 from otel_tracead.exporting.outcomes import Outcomes
@@ -17,7 +18,7 @@ from otel_tracead.exporting.queue import SendingQueue
 from otel_tracead.exporting.sizing import halves
 from otel_tracead.exporting.stored_queue import StoredQueue
 from otel_tracead.log_limit import LogLimiter
-from otel_tracead.storage import find_storage
+from otel_tracead.storage import NotStored, find_storage
 from otel_tracead.telemetry import (
     EXPORTER_ENQUEUE_FAILED,
     EXPORTER_FAILED,
@@ -83,6 +84,7 @@ class QueuedExporter:
         self._sleep = sleep
         self._now = now
         self._queue = _queue(settings, config.sending_queue)
+        self._refusal = NotStored if isinstance(self._queue, StoredQueue) else Backpressure
         self._blocking = config.sending_queue.block_on_overflow
         self._outcomes = Outcomes() if config.sending_queue.wait_for_result else None
         self._consumers = config.sending_queue.num_consumers
@@ -110,11 +112,11 @@ class QueuedExporter:
         """Say whether the queue has room for a request of *spans* spans.
 
         Raises:
-            Backpressure: it is full, or the exporter is shutting down.
+            Backpressure: it is full, or the exporter is shutting down; where the queue is stored, the latter is `NotStored`.
         """
         if self._stopping.is_set():
             self._enqueue_failed.add(spans)
-            raise Backpressure("the exporter is shutting down")
+            raise self._refusal("the exporter is shutting down")
         if self._queue is not None and not self._blocking and not self._queue.admits(spans):
             self._enqueue_failed.add(spans)
             self._logs.warning("sending queue is full; senders are told to come back")
@@ -130,7 +132,7 @@ class QueuedExporter:
         """
         if self._stopping.is_set():
             self._enqueue_failed.add(len(consignment.batch))
-            raise Backpressure("the exporter is shutting down")
+            raise self._refusal("the exporter is shutting down")
         if self._queue is None:
             await self._deliver(consignment, hand_back=True)
         elif self._outcomes is not None:
@@ -310,7 +312,7 @@ class QueuedExporter:
     async def _request(self, batch: SpanBatch) -> None:
         self._in_flight += 1
         try:
-            async with asyncio.timeout(self._timeout):
+            async with answer_within(self._timeout):
                 await self._sender.send(batch)
         except (PermanentError, RetryableError):
             raise

@@ -13,7 +13,7 @@ from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, ConfigError, InvalidRequest, PermanentError, RetryableError
 from otel_tracead.exporting import ExporterConfig, QueuedExporter, stored_queue
 from otel_tracead.extensions.file_storage import FileStorage, FileStorageConfig
-from otel_tracead.storage import StorageUnavailable
+from otel_tracead.storage import NotStored, StorageUnavailable
 from otel_tracead.telemetry import (
     EXPORTER_ENQUEUE_FAILED,
     EXPORTER_FAILED,
@@ -127,6 +127,19 @@ async def test_what_is_left_stays_and_is_sent_first_next_time(machine: Machine) 
     await second.shutdown()
     assert names(sender) == ["a", "b", "c", "d"]
     assert await machine.stored() == 0
+
+
+@pytest.mark.parametrize("leave", ["shutdown", "hand_over"])
+async def test_who_comes_while_it_leaves_hears_that_nothing_is_stored(machine: Machine, leave: str) -> None:
+    """Not only that it shall come back: a fan-out would keep this copy in memory and call it safe."""
+    exporter = machine.exporter(away())
+    await exporter.start()
+    await getattr(exporter, leave)()
+    with pytest.raises(NotStored):
+        exporter.admit(1)
+    with pytest.raises(NotStored):
+        await exporter.consume(machine.consignment("a"))
+    await exporter.shutdown()
 
 
 async def test_spans_and_their_originals_come_back_as_they_were(machine: Machine) -> None:

@@ -245,7 +245,7 @@ async def test_a_certificate_that_has_expired(tiny_artifact: Path, kind: str, pr
                 await running.send(*BODIES)
                 await until(lambda: "certificate has expired" in running.health(f"exporter:{kind}").error)
                 assert running.logged("certificate has expired")
-                await until(lambda: running.books.queued(kind) == len(ALL))  # the first is tried before the last is judged
+                await until(lambda: running.books.queued(kind) == len(ALL))  # the first is tried before that
                 line.target = f"127.0.0.1:{second}"
                 line.cut()
                 await until(lambda: running.books.sent(kind) == len(ALL))

@@ -39,6 +39,8 @@ from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.batch import SpanBatch
 
 _TICK: Final = 0.2  # seconds; at 20,000 spans a second it makes batches on which calls into numpy cost little a span
+_STOOD_STILL: Final = 1.0  # seconds that nothing ran for: SIGSTOP, a machine that slept
+_CATCH_UP: Final = 0.5
 
 
 class TraceadProcessor:
@@ -259,7 +261,10 @@ class TraceadProcessor:
             self._take(self._assembler.due(now))
             deadline = self._assembler.next_deadline()
             # A trace that opens meanwhile is not due before the shortest wait is over.
-            await asyncio.sleep(min(shortest, max(_TICK, deadline - now)) if deadline is not None else shortest)
+            pause = min(shortest, max(_TICK, deadline - now)) if deadline is not None else shortest
+            await asyncio.sleep(pause)
+            if time.monotonic() - now - pause > _STOOD_STILL:
+                await asyncio.sleep(_CATCH_UP)  # first what came meanwhile is read, or traces were judged without it
 
     async def _judge_released(self, judging: Judging) -> None:
         while True:
