@@ -12,6 +12,17 @@ _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at the file, however many requests come."""
 
 
+def faults(read: Callable[[], object]) -> list[str]:
+    """Say what keeps *read* from reading secrets, for who checks a configuration; nothing if it can."""
+    try:
+        read()
+    except OSError as error:
+        return [str(error.strerror)]
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
 class WatchedFile:
     """One such file; it is not read before it is asked for.
 

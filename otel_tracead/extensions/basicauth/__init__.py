@@ -1,11 +1,12 @@
 """Names and passwords: receivers ask for one pair of a list, exporters send theirs."""
 
-from otel_tracead.component import Component, Factory, Kind, Settings
+from otel_tracead.component import Factory, Kind, Settings
 from otel_tracead.extensions.basicauth.config import BasicAuthConfig
 from otel_tracead.extensions.basicauth.extension import BasicAuthClient, BasicAuthServer
+from otel_tracead.extensions.watched_file import faults
 
 
-def _build(config: BasicAuthConfig, settings: Settings) -> Component:
+def _build(config: BasicAuthConfig, settings: Settings) -> BasicAuthServer | BasicAuthClient:
     if config.htpasswd is not None:
         return BasicAuthServer(config.htpasswd, settings)
     if config.client_auth is not None:
@@ -14,16 +15,7 @@ def _build(config: BasicAuthConfig, settings: Settings) -> Component:
 
 
 def _check(config: BasicAuthConfig, settings: Settings) -> list[str]:
-    try:
-        if config.htpasswd is not None:
-            BasicAuthServer(config.htpasswd, settings).read()
-        elif config.client_auth is not None:
-            BasicAuthClient(config.client_auth, settings).read()
-    except OSError as error:
-        return [str(error.strerror)]
-    except ValueError as error:
-        return [str(error)]
-    return []
+    return faults(_build(config, settings).read)
 
 
 FACTORY = Factory(

@@ -3,19 +3,12 @@
 from otel_tracead.component import Factory, Kind, Settings
 from otel_tracead.extensions.bearertokenauth.config import BearerTokenAuthConfig
 from otel_tracead.extensions.bearertokenauth.extension import BearerTokenAuth, read_tokens
-from otel_tracead.extensions.watched_file import WatchedFile
+from otel_tracead.extensions.watched_file import WatchedFile, faults
 
 
 def _check(config: BearerTokenAuthConfig, _settings: Settings) -> list[str]:
-    if config.file is None:
-        return []
-    try:
-        read_tokens(WatchedFile(config.file, "filename"))
-    except OSError as error:
-        return [str(error.strerror)]
-    except ValueError as error:
-        return [str(error)]
-    return []
+    file = None if config.file is None else WatchedFile(config.file, "filename")
+    return [] if file is None else faults(lambda: read_tokens(file))
 
 
 FACTORY = Factory(
