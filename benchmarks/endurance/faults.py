@@ -1,6 +1,7 @@
 """Which faults strike during a soak, and when: drawn from a seed beforehand; pure."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -37,6 +38,9 @@ LASTS: Final[dict[Kind, tuple[float, float]]] = {
 }
 """How long each lasts, seconds; each time something in between. A stage that is frozen answers nobody: not longer than exporters wait."""
 
+CUTTING: Final = frozenset({Kind.AWAY, Kind.NONSENSE, Kind.CUT})
+"""They break connections; what a stage that is frozen meanwhile has not read of answers is gone, and it rightly sends again."""
+
 _TOGETHER: Final = 0.25
 _CALM: Final = (0.5, 1.5)
 
@@ -64,7 +68,8 @@ class Fault:
 def drawn(seed: int, begin: float, end: float, every: float, kinds: list[Kind]) -> list[Fault]:
     """Draw faults between *begin* and *end*, in order of time.
 
-    Every kind comes once before any comes again. Most strike alone; one in four begins with the next one.
+    Every kind comes once before any comes again. Most strike alone; one in four begins with the next one, but nothing breaks the
+    connections of a stage that is frozen.
 
     Args:
         seed: what they are drawn from.
@@ -81,6 +86,7 @@ def drawn(seed: int, begin: float, end: float, every: float, kinds: list[Kind]) 
         if not hat:
             hat = chance.sample(kinds, len(kinds))
         kind = hat.pop()
+        at = max([at, *(other.end + every * _CALM[0] for other in found if _apart(other, at, kind))])
         fault = Fault(at, chance.uniform(*LASTS[kind]), kind)
         if fault.end > end:
             break
@@ -90,6 +96,43 @@ def drawn(seed: int, begin: float, end: float, every: float, kinds: list[Kind]) 
     return sorted(found)
 
 
-def calm(at: float, faults: list[Fault], settle: float) -> bool:
-    """Say whether no fault strikes at *at*, and none did in the *settle* seconds before."""
-    return not any(fault.at <= at < fault.end + settle for fault in faults)
+def _apart(other: Fault, at: float, kind: Kind) -> bool:
+    """Say whether a fault of *kind* may not begin at *at* because of another one."""
+    return other.end >= at and bool(
+        (other.kind is Kind.FROZEN and kind in CUTTING) or (kind is Kind.FROZEN and other.kind in CUTTING)
+    )
+
+
+def all_struck(faults: Sequence[Fault]) -> float:
+    """Give when every kind has struck once and is over, seconds from the start; 0 without faults."""
+    first: dict[Kind, float] = {}
+    for fault in faults:
+        first.setdefault(fault.kind, fault.end)
+    return max(first.values(), default=0.0)
+
+
+def events(times: Sequence[float], faults: Sequence[Fault], before: float) -> list[tuple[float, int, list[str]]]:
+    """Gather what happened at *times* into events, each with the faults that may be its cause.
+
+    Args:
+        times: seconds from the start.
+        faults: that struck.
+        before: an event begins so many seconds after the one before, and a fault counts for so many after its end.
+
+    Returns:
+        The seconds at which each began, how much happened, and the names of the faults.
+    """
+    found: list[list[float]] = []
+    for at in sorted(times):
+        if found and at - found[-1][-1] < before:
+            found[-1].append(at)
+        else:
+            found.append([at])
+    return [
+        (
+            event[0],
+            len(event),
+            [one.kind.value for one in faults if one.at <= event[-1] and event[0] < one.end + before],
+        )
+        for event in found
+    ]

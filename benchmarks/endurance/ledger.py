@@ -38,6 +38,7 @@ _ARRAYS: Final = {
     "verdict": ("traces", np.uint32),  # checksum of the first one: of its span and of what was appended
     "differing": ("traces", np.uint8),  # how often another one came
     "judged": ("traces", np.float64),  # when the first one came
+    "again": ("traces", np.float64),  # when a further copy of any of its spans came, the last time; 0 = never
     "totals": ("three", np.int64),
     "last": ("one", np.float64),  # when anything came
 }
@@ -79,6 +80,7 @@ class Ledger:
     verdict: NDArray[np.uint32]
     differing: NDArray[np.uint8]
     judged: NDArray[np.float64]
+    again: NDArray[np.float64]
     totals: NDArray[np.int64]
     last: NDArray[np.float64]
 

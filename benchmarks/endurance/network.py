@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 from tools.peers.process import HOST
 
 _CHUNK: Final = 1 << 16
-_QUIET: Final = 0.3  # seconds without an answer after which none is expected any longer
-_LONGEST: Final = 3.0
+_QUIET: Final = 1.0  # seconds without an answer after which none is expected any longer, on a busy machine, too
+_LONGEST: Final = 6.0
 _PATIENCE: Final = 30.0
 
 

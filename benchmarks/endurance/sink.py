@@ -48,6 +48,7 @@ class Sink:
             if _OWN in span:
                 seen[index] = self._judged(span, int(traces[index]), now)
         np.add.at(ledger.copies, numbers, 1)
+        ledger.again[traces[ledger.copies[numbers] > 1]] = now
         np.bitwise_or.at(ledger.seen, numbers, seen)
 
     def _judged(self, span: bytes, trace: int, now: float) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks import report
 from benchmarks.endurance.account import Account, answers, latencies
 from benchmarks.endurance.curves import Curve, Span, draw
-from benchmarks.endurance.faults import Fault, Kind, drawn
+from benchmarks.endurance.faults import Fault, Kind, all_struck, drawn, events
 from benchmarks.endurance.rig import Load, Rig, Sending, rig, started
 from benchmarks.endurance.samples import Sampler, Series, Trend, trend
 from benchmarks.endurance.sender import Sent
@@ -30,6 +30,7 @@ from benchmarks.spans import BUNDLED
 _MIB: Final = 1 << 20
 _SETTLE: Final = 20.0  # seconds after a fault until latencies count as calm
 _SILENCE: Final = 60.0  # seconds after which nothing more is expected: longer than any retry waits
+_SETTLED: Final = 60.0
 _TELLING: Final = 600.0  # seconds of steady running below which no slope says anything
 _PERCENTILES: Final = (50, 90, 99, 99.9)
 _COLUMNS: Final = ("rss", "fds", "threads")
@@ -43,7 +44,7 @@ class Plan:
         setup: of the stage.
         load: all the time.
         faults: what happens to it.
-        warm_up: seconds from the start after which nothing may grow any longer.
+        warm_up: seconds from the start that latencies are not looked at.
         seed: of what faults do not say.
     """
 
@@ -52,6 +53,11 @@ class Plan:
     faults: Sequence[Fault]
     warm_up: float
     seed: int
+
+    @property
+    def steady(self) -> float:
+        """Seconds from the start after which nothing may grow any longer: every kind of fault has struck, and a minute is over."""
+        return max(self.warm_up, all_struck(self.faults) + _SETTLED)
 
     @property
     def kills(self) -> bool:
@@ -68,7 +74,9 @@ class Outcome:
         sent: what the sender did.
         struck: how often each kind of fault struck.
         statuses: what broken requests were answered with.
-        trends: after the warm-up, by column: bytes of memory, file descriptors, threads.
+        again: when traces came again, how many, and the faults before that: see `faults.events`.
+        steady: seconds from the start that trends begin at.
+        trends: by column: bytes of memory, file descriptors, threads.
         calm_ms: percentiles of the latency of traces that no fault touched.
         all_ms: of all traces.
         answer_ms: of the time until a request was acknowledged.
@@ -86,6 +94,8 @@ class Outcome:
     sent: Sent
     struck: Mapping[str, int]
     statuses: Mapping[str, int]
+    again: Sequence[tuple[float, int, Sequence[str]]]
+    steady: float
     trends: Mapping[str, Trend]
     calm_ms: Mapping[str, float]
     all_ms: Mapping[str, float]
@@ -208,14 +218,16 @@ def _outcome(plan: Plan, around: Rig, strikes: Strikes, series: Series, sent: Se
         calm &= ~((since - begun >= touched[0]) & (since - begun < touched[1]))
     cpu = np.diff([value for value in series.columns["cpu"] if not math.isnan(value)])
     end = begun + plan.load.seconds
-    steady = end - begun - plan.warm_up
+    again = np.asarray(around.ledger.again)
     return Outcome(
         account=around.account(),
         sent=sent,
         struck=dict(strikes.counts),
         statuses=dict(sorted(strikes.statuses.items())),
-        trends={name: trend(*series.between(name, begun + plan.warm_up, end)) for name in _COLUMNS}
-        if steady >= _TELLING
+        again=events((again[again > 0] - begun).tolist(), plan.faults, _SILENCE),
+        steady=plan.steady,
+        trends={name: trend(*series.between(name, begun + plan.steady, end)) for name in _COLUMNS}
+        if end - begun - plan.steady >= _TELLING
         else {},
         calm_ms=_percentiles(taken[calm & (since - begun >= plan.warm_up)]),
         all_ms=_percentiles(taken),
@@ -288,10 +300,14 @@ def table(outcome: Outcome, limit_mib: int | None) -> list[str]:
         lines.append(f"{title:<42}" + "".join(f"{found.get(name, math.nan):>12,.1f}" for name in names))
     struck = "\n".join(f"{name:<42}{number:>6}" for name, number in outcome.struck.items())
     statuses = "\n".join(f"{name:<60}{number:>6}" for name, number in outcome.statuses.items())
+    again = "\n".join(f"{at:>8,.0f} s {traces:>8,}  {', '.join(faults)}" for at, traces, faults in outcome.again)
     errors = "\n".join(f"{number:>6}  {name}" for name, number in outcome.errors.items())
     sections = [
         figures,
-        f"Growth after the warm-up: level, slope with its 95 % confidence interval\n\n{growth}" if growth else "",
+        f"Growth after {outcome.steady:.0f} s: level, slope with its 95 % confidence interval\n\n{growth}"
+        if growth
+        else "",
+        f"When traces came again, how many, and the faults of that time\n\n{again}" if again else "",
         "\n".join(lines),
         f"Faults, how often\n\n{struck}",
         f"Broken requests, and the status that answered them, how often\n\n{statuses}" if statuses else "",
@@ -324,8 +340,8 @@ _METHOD: Final = """\
 Spans are numbered, and sent over OTLP/gRPC, OTLP/HTTP and Zipkin until they are acknowledged. Faults are drawn from the seed: every kind once
 before any comes again, one in four together with the next. A cut holds back the stage's bytes in the middle, lets answers pass that are due,
 then breaks the connection: so what comes twice was doubled by the stage. from release to verdict: from wait_duration after a trace's first
-span was sent until its verdict was at the backend. growth: a line through the medians of 30 windows; it counts where its interval lies above zero
-and it is more than 2 % of the level an hour."""
+span was sent until its verdict was at the backend. growth: from a minute after every kind of fault has struck once, a line through the medians
+of 30 windows; it counts where its interval lies above zero and it is more than 2 % of the level an hour."""
 
 
 @click.command(context_settings={"show_default": True})

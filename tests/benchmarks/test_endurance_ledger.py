@@ -155,6 +155,14 @@ def test_one_missing_span_is_seen_and_named(passed: Run) -> None:
     assert passed.account().first_missing == (17,)
 
 
+def test_when_a_trace_came_again_is_noted(passed: Run, traffic: Round, ledger: Ledger) -> None:
+    passed.out()
+    assert not ledger.again.any()
+    passed.out(only={17})
+    assert np.flatnonzero(ledger.again).tolist() == [traffic.trace_of[17]]
+    assert ledger.again[traffic.trace_of[17]] == 20.0
+
+
 def test_what_was_not_acknowledged_is_not_missing(passed: Run, traffic: Round, ledger: Ledger) -> None:
     own = traffic.spans_of(2)
     ledger.answered[2] = 0.0

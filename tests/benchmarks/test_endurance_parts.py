@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.endurance.faults import LASTS, Kind, drawn
+from benchmarks.endurance.faults import CUTTING, LASTS, Fault, Kind, all_struck, drawn, events
 from benchmarks.endurance.network import Network
 from benchmarks.endurance.samples import Series, trend
 from tools.peers import free_port
@@ -25,6 +25,30 @@ def test_the_same_seed_gives_the_same_faults_and_every_kind_comes():
     assert all(LASTS[fault.kind][0] <= fault.lasts <= LASTS[fault.kind][1] for fault in faults)
     together = sum(one.at == other.at for one, other in itertools.pairwise(faults))
     assert 0 < together < len(faults) / 2
+
+
+def test_nothing_breaks_the_connections_of_a_frozen_stage():
+    for seed in range(50):
+        faults = drawn(seed, 10, 1800, 20, list(Kind))
+        frozen = [fault for fault in faults if fault.kind is Kind.FROZEN]
+        cutting = [fault for fault in faults if fault.kind in CUTTING]
+        assert frozen
+        assert not [(one, other) for one in frozen for other in cutting if one.at <= other.end and other.at <= one.end]
+
+
+def test_every_kind_has_struck_when_its_first_one_is_over():
+    faults = [Fault(5, 10, Kind.AWAY), Fault(7, 0, Kind.CUT), Fault(30, 2, Kind.AWAY)]
+    assert all_struck(faults) == 15
+    assert all_struck([]) == 0
+
+
+def test_what_happens_is_put_beside_the_faults_of_that_time():
+    faults = [Fault(5, 10, Kind.AWAY), Fault(100, 0, Kind.CUT), Fault(101, 2, Kind.FROZEN)]
+    assert events([104.0, 20.0, 101.0, 500.0], faults, 30) == [
+        (20.0, 1, ["backend away"]),
+        (101.0, 2, ["connections to the backend cut", "SIGSTOP, then SIGCONT"]),
+        (500.0, 1, []),
+    ]
 
 
 def test_no_kinds_no_faults():
