@@ -111,6 +111,7 @@ def main(
                 err=True,
             )
     sizes_of = {f"{takes}/{size}": bytes_per_span for size, (_, bytes_per_span) in files.items()}
+    lost = cpu_table.lost(runs)
     document = {
         **told,
         "traffic": origin.words(spans),
@@ -119,7 +120,8 @@ def main(
         "bytes_per_span": sizes_of,
         "medians": cpu_table.medians(runs),
         "ratios": cpu_table.ratios(runs),
-        "lost": sum(abs(one.lost) for one in runs),
+        "lost": lost["ours"],
+        "lost by peers": lost["peers"],
         "runs": cpu_table.as_json(runs),
     }
     setting = (
@@ -129,7 +131,7 @@ def main(
     place = output or report.RESULTS / (_NAMES[protocol] + ("-real" if origin.real else ""))
     plots.bars(place, cpu_table.panels(runs), "CPU µs a span")
     sections = [setting, *cpu_table.tables(runs, sizes_of), cpu_table.METHOD]
-    trouble = "spans were lost or doubled: see the column `lost`" if document["lost"] else ""
+    trouble = "spans were lost or doubled: see the column `lost`" if lost["ours"] else ""
     report.conclude(place, _TITLES[protocol], document, sections, trouble)
 
 

@@ -59,6 +59,14 @@ def ratios(runs: Sequence[Run]) -> dict[str, float]:
     return found
 
 
+def lost(runs: Sequence[Run]) -> dict[str, int]:
+    """Give the spans that were lost or doubled by "ours" and by "peers", which drop some at full speed."""
+    found = {"ours": 0, "peers": 0}
+    for run in runs:
+        found["ours" if run.system.startswith("tracead") else "peers"] += abs(run.lost)
+    return found
+
+
 def as_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Write every run down."""
     return [{**asdict(run), "rate": "max" if run.rate == math.inf else run.rate, "lost": run.lost} for run in runs]

@@ -207,7 +207,7 @@ def rows(results: Path, targets: Sequence[Target] = TARGETS) -> list[Row]:
 
 
 def lost(results: Path) -> dict[str, int]:
-    """Give the spans that were lost or doubled, by the results that counted them."""
+    """Give the spans that a stage of ours lost or doubled, by the results that counted them."""
     documents = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("*.json"))}
     return {name: int(one["lost"]) for name, one in documents.items() if isinstance(one, dict) and "lost" in one}
 
@@ -269,7 +269,7 @@ def main(results: Path, output: Path | None) -> None:
     missing = ", ".join(name for name, count in counted.items() if count)
     sections = [
         table(found),
-        f"Spans lost or doubled: {sum(counted.values())} in {', '.join(counted) or 'no run'}"
+        f"Spans that we lost or doubled: {sum(counted.values())} in {', '.join(counted) or 'no run'}"
         + (f" ({missing})" if missing else ""),
         commands(found),
     ]

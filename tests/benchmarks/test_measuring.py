@@ -85,6 +85,11 @@ def test_what_is_lost_is_seen() -> None:
     assert row.split()[-2:] == ["10", "0"]
 
 
+def test_what_a_peer_loses_is_not_ours() -> None:
+    doubled = replace(RUN, system="tracead-instant", received=1003)
+    assert cpu_table.lost([replace(RUN, received=990), doubled]) == {"ours": 3, "peers": 10}
+
+
 def test_full_speed_is_written_in_json_as_a_word() -> None:
     fast = replace(RUN, rate=math.inf)
     assert json.loads(json.dumps(cpu_table.as_json([fast])))[0]["rate"] == "max"
