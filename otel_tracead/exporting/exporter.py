@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from otel_tracead.component import Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError
-from otel_tracead.exporting.answer_limit import answer_within
+from otel_tracead.exporting.answer_limit import AnswerLimit
 from otel_tracead.exporting.backoff import Backoff
 from otel_tracead.exporting.config import ExporterConfig, QueueConfig
 from otel_tracead.exporting.outcomes import Outcomes
@@ -312,7 +312,7 @@ class QueuedExporter:
     async def _request(self, batch: SpanBatch) -> None:
         self._in_flight += 1
         try:
-            async with answer_within(self._timeout):
+            async with AnswerLimit(self._timeout):
                 await self._sender.send(batch)
         except (PermanentError, RetryableError):
             raise

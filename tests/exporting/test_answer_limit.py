@@ -8,7 +8,7 @@ import time
 import pytest
 import uvloop
 
-from otel_tracead.exporting.answer_limit import answer_within
+from otel_tracead.exporting.answer_limit import AnswerLimit
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
@@ -25,7 +25,7 @@ async def answer_after_a_pause(pause: float, answered: float, limit: float) -> b
     answering = threading.Timer(answered, theirs.sendall, (b"yes",))
     answering.start()
     try:
-        async with answer_within(limit):
+        async with AnswerLimit(limit):
             asyncio.get_running_loop().call_soon(time.sleep, pause)  # as SIGSTOP does: no callback runs
             return await reader.readexactly(3)
     finally:
@@ -49,25 +49,25 @@ def test_what_comes_after_the_limit_does_not(loop) -> None:
 async def test_time_is_up_a_little_later_than_said() -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        async with answer_within(0.2):
+        async with AnswerLimit(0.2):
             await asyncio.sleep(10)
     assert 0.2 < time.monotonic() - began < 1.0
 
 
 async def test_without_a_limit_it_may_take_as_long_as_it_does() -> None:
-    async with answer_within(None):
+    async with AnswerLimit(None):
         await asyncio.sleep(0.05)
 
 
 async def test_other_errors_pass() -> None:
     with pytest.raises(OSError, match="gone"):
-        async with answer_within(1.0):
+        async with AnswerLimit(1.0):
             raise OSError("gone")
 
 
 async def test_who_cancels_from_outside_is_not_told_of_time() -> None:
     async def wait() -> None:
-        async with answer_within(1.0):
+        async with AnswerLimit(1.0):
             await asyncio.sleep(10)
 
     task = asyncio.create_task(wait())
