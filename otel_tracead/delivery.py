@@ -39,8 +39,11 @@ class Delivery:
         self.holds -= count
         if self.holds < 0:
             raise RuntimeError("a delivery was settled more often than it was held")
-        if self.holds == 0 and self._on_settled is not None:
-            self._on_settled()
+        if self.holds == 0:
+            # It is not kept: who asks to be called may know the delivery, and would live on with it until garbage is collected.
+            on_settled, self._on_settled = self._on_settled, None
+            if on_settled is not None:
+                on_settled()
 
     @property
     def withdrawn(self) -> bool:
