@@ -44,9 +44,8 @@ def test_the_formula_is_the_fit():
         f"({FIT['per_trace']:.0f} + {FIT['per_part']:.0f} x services a trace) / spans a trace) bytes"
     )
     _stands(f"an open span costs {_a_span(320):.0f} bytes")
-    _stands(f"33 MiB. Measured at that rate it was {STEADY['resident'] / MIB:.0f} MiB")
+    _stands(f"{80_000 * _a_span(320) / MIB:.0f} MiB. Measured at that rate it was {STEADY['resident'] / MIB:.0f} MiB")
     _stands(f"where the formula says {STEADY['foreseen'] / MIB:.0f}")
-    assert 80_000 * _a_span(320) / MIB == pytest.approx(33, abs=0.5)
     assert STEADY["resident"] / STEADY["foreseen"] < 1.3
 
 
@@ -94,7 +93,7 @@ def test_the_plan_follows():
     assert spans / 15 < 70_000
     _stands("set `num_traces` to 70,000")
     memory = 1.3 * (MEMORY["idle_bytes"] + spans * _a_span(size))
-    _stands(f"135 MiB + {spans:,.0f} x {_a_span(size):.0f} bytes, times 1.3 | {memory / MIB:.0f} MiB")
+    _stands(f"{MEMORY['idle_bytes'] / MIB:.0f} MiB + {spans:,.0f} x {_a_span(size):.0f} bytes, times 1.3 | {memory / MIB:.0f} MiB")
     assert memory < 0.8 * 1.5 * (1 << 30)
     _stands(f"{8 * size * 1e6 / 1e9:.1f} Gbit/s in, and the same out; {8 * size * each / 1e6:.0f} Mbit/s each way")
     _stands(f"{_cpu(512, 'collector-forward'):.1f} µs a span only to receive")
