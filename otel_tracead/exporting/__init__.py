@@ -3,7 +3,8 @@
 An exporter is a `Sender` of a few lines; `QueuedExporter` does the rest and is the component in the pipeline.
 """
 
+from otel_tracead.exporting.attempts import Sender
 from otel_tracead.exporting.config import BatchConfig, ExporterConfig, QueueConfig, RetryConfig, Sizer
-from otel_tracead.exporting.exporter import QueuedExporter, Sender
+from otel_tracead.exporting.exporter import QueuedExporter
 
 __all__ = ["BatchConfig", "ExporterConfig", "QueueConfig", "QueuedExporter", "RetryConfig", "Sender", "Sizer"]

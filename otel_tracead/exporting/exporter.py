@@ -5,13 +5,12 @@ import random as random_module
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final
 
 from otel_tracead.component import Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError
-from otel_tracead.exporting.answer_limit import AnswerLimit
-from otel_tracead.exporting.backoff import Backoff
+from otel_tracead.exporting.attempts import Attempts, Sender
 from otel_tracead.exporting.config import ExporterConfig, QueueConfig
 from otel_tracead.exporting.outcomes import Outcomes
 from otel_tracead.exporting.queue import SendingQueue
@@ -22,10 +21,8 @@ from otel_tracead.storage import NotStored, find_storage
 from otel_tracead.telemetry import (
     EXPORTER_ENQUEUE_FAILED,
     EXPORTER_FAILED,
-    EXPORTER_IN_FLIGHT,
     EXPORTER_QUEUE_CAPACITY,
     EXPORTER_QUEUE_SIZE,
-    EXPORTER_RETRIES,
     EXPORTER_SENT,
 )
 from otel_tracead.wire.batch import SpanBatch, concatenate
@@ -33,27 +30,6 @@ from otel_tracead.wire.batch import SpanBatch, concatenate
 _SIGNAL: Final = "traces"
 # A backend that refuses everything shall not be asked about every single span of a huge batch.
 _MOST_REFUSALS: Final = 1024
-_DRAIN_PAUSE: Final = 1.0
-
-
-class Sender(Protocol):
-    """All that an exporter has to know: how to give one batch to its backend."""
-
-    async def start(self) -> None:
-        """Open what is needed. Raises what keeps it from starting."""
-
-    async def send(self, batch: SpanBatch) -> None:
-        """Give *batch* to the backend; returns once it has it. Called again, with the same or a smaller batch, on errors.
-
-        Raises:
-            InvalidRequest: the backend will not take this data (`TooLarge`: not that much of it); the batch is halved
-                until the span at fault stands alone, and that one is dropped.
-            PermanentError: the backend will never take it for another reason; the batch is dropped.
-            RetryableError: it may pass later, after `retry_after` seconds if given. An OSError means the same.
-        """
-
-    async def shutdown(self) -> None:
-        """Close everything. Idempotent; legal without `start`."""
 
 
 class QueuedExporter:
@@ -78,11 +54,6 @@ class QueuedExporter:
         self.drain_timeout = 25.0
         self.undelivered = 0
         self._sender = sender
-        self._timeout = config.timeout or None
-        self._retry = config.retry_on_failure
-        self._backoff = Backoff(config.retry_on_failure, random)
-        self._sleep = sleep
-        self._now = now
         self._queue = _queue(settings, config.sending_queue)
         self._refusal = NotStored if isinstance(self._queue, StoredQueue) else Backpressure
         self._blocking = config.sending_queue.block_on_overflow
@@ -90,20 +61,16 @@ class QueuedExporter:
         self._consumers = config.sending_queue.num_consumers
         self._tasks: list[asyncio.Task[None]] = []
         self._busy: set[int] = set()
-        self._stopping = asyncio.Event()
-        self._leaving = False
+        self._stopping = self._leaving = False
         self._left: list[Consignment] = []
         self._closed = False
-        self._in_flight = 0
         self._logger = settings.logger
         self._logs = LogLimiter(settings.logger)
-        self._health = settings.health
+        self._attempts = Attempts(sender, config, settings, self._logs, sleep, now, random)
         telemetry, label = settings.telemetry, settings.id
         self._sent = telemetry.counter(EXPORTER_SENT, label)
         self._failed = telemetry.counter(EXPORTER_FAILED, label)
         self._enqueue_failed = telemetry.counter(EXPORTER_ENQUEUE_FAILED, label)
-        self._retries = telemetry.counter(EXPORTER_RETRIES, label)
-        telemetry.observe(EXPORTER_IN_FLIGHT, lambda: self._in_flight, label)
         if (queue := self._queue) is not None:
             telemetry.observe(EXPORTER_QUEUE_SIZE, lambda: queue.size, label, _SIGNAL)
             telemetry.observe(EXPORTER_QUEUE_CAPACITY, lambda: queue.capacity, label, _SIGNAL)
@@ -114,7 +81,7 @@ class QueuedExporter:
         Raises:
             Backpressure: it is full, or the exporter is shutting down; where the queue is stored, the latter is `NotStored`.
         """
-        if self._stopping.is_set():
+        if self._stopping:
             self._enqueue_failed.add(spans)
             raise self._refusal("the exporter is shutting down")
         if self._queue is not None and not self._blocking and not self._queue.admits(spans):
@@ -130,7 +97,7 @@ class QueuedExporter:
                 backend, which took nothing now.
             PermanentError: likewise, and it will never take anything of it.
         """
-        if self._stopping.is_set():
+        if self._stopping:
             self._enqueue_failed.add(len(consignment.batch))
             raise self._refusal("the exporter is shutting down")
         if self._queue is None:
@@ -163,7 +130,8 @@ class QueuedExporter:
         if self._closed:
             return
         self._closed = True
-        self._stopping.set()
+        self._stopping = True
+        self._attempts.hurry()
         if self._queue is not None and self._tasks:
             try:
                 async with asyncio.timeout(self.drain_timeout):
@@ -181,8 +149,8 @@ class QueuedExporter:
 
     async def hand_over(self) -> list[Consignment]:
         """Finish the attempts under way, make no others, and give what the backend has not taken (see `HandsOver`)."""
-        self._leaving = True
-        self._stopping.set()
+        self._stopping = self._leaving = True
+        self._attempts.end()
         tasks, self._tasks = self._tasks, []
         for number, task in enumerate(tasks):
             if number not in self._busy:
@@ -236,7 +204,7 @@ class QueuedExporter:
         while pieces:
             piece = pieces[0]
             try:
-                await self._send(piece)
+                await self._attempts.send(piece)
                 delivered += len(piece)
                 self._sent.add(len(piece))
             except asyncio.CancelledError:
@@ -268,86 +236,6 @@ class QueuedExporter:
     def _drop(self, batch: SpanBatch, error: Exception) -> None:
         self._failed.add(len(batch))
         self._logs.warning("spans given up", error=str(error), spans=len(batch))
-
-    async def _send(self, batch: SpanBatch) -> None:
-        """Send *batch*, again and again where that may help.
-
-        Nothing of an attempt that failed is kept while the next one is waited for: the encoded request is large, and in the
-        frames that an error knows it would outlive even the batch, until garbage is collected.
-        """
-        started: float | None = None
-        attempts = 0
-        while True:
-            try:
-                await self._attempt(batch)
-            except RetryableError as error:
-                if not self._retry.enabled:
-                    raise
-                attempts += 1
-                started = self._now() if started is None else started
-                wait = self._backoff.after(attempts, error)
-                if self._gives_up(wait, started):
-                    raise
-                self._note_retry(error)
-            else:
-                return
-            await self._pause(wait)
-            if self._leaving:
-                raise RetryableError("the exporter hands over to its successor")
-
-    async def _attempt(self, batch: SpanBatch) -> None:
-        """Send *batch* once, and note how the backend is."""
-        try:
-            await self._request(batch)
-        except InvalidRequest:
-            raise  # the data is at fault, not the backend
-        except PermanentError as error:
-            self._health.permanent(str(error))
-            raise
-        except RetryableError as error:
-            self._health.recoverable(str(error))
-            raise
-        self._health.ok()
-
-    async def _request(self, batch: SpanBatch) -> None:
-        self._in_flight += 1
-        try:
-            async with AnswerLimit(self._timeout):
-                await self._sender.send(batch)
-        except (PermanentError, RetryableError):
-            raise
-        except TimeoutError as error:
-            raise RetryableError(str(error) or f"no answer within {self._timeout:g} s") from error
-        except OSError as error:
-            raise RetryableError(str(error)) from error
-        except Exception as error:
-            # A mistake of the sender's: if one span provokes it, the others shall still pass.
-            self._logs.warning("unexpected error in an exporter", exc_info=error)
-            raise InvalidRequest(f"unexpected error: {error!r}") from error
-        finally:
-            self._in_flight -= 1
-
-    def _gives_up(self, wait: float, started: float) -> bool:
-        if self._leaving:
-            return True
-        limit = self._retry.max_elapsed_time
-        return limit > 0 and self._now() - started + wait > limit
-
-    def _note_retry(self, error: RetryableError) -> None:
-        self._retries.add()
-        self._logs.warning("the backend did not take a request; it is sent again", error=str(error))
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait *seconds*; once the exporter is stopping, only a moment."""
-        if self._stopping.is_set():
-            await self._sleep(min(seconds, _DRAIN_PAUSE))
-            return
-        tasks = {asyncio.ensure_future(self._sleep(seconds)), asyncio.create_task(self._stopping.wait())}
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
 
 
 def _queue(settings: Settings, config: QueueConfig) -> SendingQueue | StoredQueue | None:

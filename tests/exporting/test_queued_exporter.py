@@ -37,9 +37,10 @@ def spans(*names: str) -> SpanBatch:
 class Bench:
     """An exporter on a bench: its sender, its clock, its receipts."""
 
-    def __init__(self, written: dict | None = None, random: float = 0.5) -> None:
+    def __init__(self, written: dict | None = None, random: float = 0.5, sender: RecordingSender | None = None) -> None:
         self.telemetry = Telemetry()
-        self.sender = RecordingSender()
+        self.sender = sender or RecordingSender()
+        self.while_waiting: Callable[[], None] = lambda: None
         self.time = 0.0
         self.waits: list[float] = []
         self.settled: list[str] = []
@@ -53,6 +54,7 @@ class Bench:
         )
 
     async def sleep(self, seconds: float) -> None:
+        self.while_waiting()
         self.waits.append(round(seconds, 6))
         self.time += seconds
         await asyncio.sleep(0)
@@ -85,8 +87,8 @@ async def until(condition: Callable[[], object]) -> None:
 def bench():
     started: list[Bench] = []
 
-    async def make(written: dict | None = None, random: float = 0.5) -> Bench:
-        bench = Bench(written, random)
+    async def make(written: dict | None = None, random: float = 0.5, sender: RecordingSender | None = None) -> Bench:
+        bench = Bench(written, random, sender)
         await bench.exporter.start()
         started.append(bench)
         return bench
@@ -146,21 +148,15 @@ async def test_a_failed_attempt_leaves_nothing_for_the_garbage_collector(
     bench: Make, kind: type[Exception], queue: bool
 ) -> None:
     """It comes round rarely in a stage, and a request has up to 4 MiB: while it waits, and when it is over."""
-    one = await bench({"retry_on_failure": {"max_elapsed_time": "30s"}, "sending_queue": {"enabled": queue}})
     sender = Failing(kind)
-    one.exporter._sender = sender
+    written = {"retry_on_failure": {"max_elapsed_time": "30s"}, "sending_queue": {"enabled": queue}}
+    one = await bench(written, sender=sender)
     spans_before = len([found for found in gc.get_objects() if type(found) is SpanBatch])
     gc.collect()
     gc.disable()
     try:
         while_waiting: list[int] = []
-        sleep = one.sleep
-
-        async def looks(seconds: float) -> None:
-            while_waiting.append(len(sender.requests))
-            await sleep(seconds)
-
-        one.exporter._sleep = looks
+        one.while_waiting = lambda: while_waiting.append(len(sender.requests))
         with suppress(Backpressure, PermanentError):
             await one.put("a", "b")
         await until(lambda: one.value(EXPORTER_FAILED) == 2 or not queue)
@@ -241,8 +237,7 @@ class Poisoned(RecordingSender):
 
 @pytest.mark.parametrize("error", [InvalidRequest("no"), TooLarge("too much"), ValueError("a bug")])
 async def test_only_the_poisonous_spans_are_dropped(bench: Make, error: Exception) -> None:
-    one = await bench()
-    one.exporter._sender = one.sender = Poisoned(error)
+    one = await bench(sender=Poisoned(error))
     names = [f"good{number}" for number in range(100)]
     names[17:17] = ["bad1"]
     names[80:80] = ["bad2"]
@@ -257,8 +252,7 @@ async def test_only_the_poisonous_spans_are_dropped(bench: Make, error: Exceptio
 
 
 async def test_a_backend_that_refuses_everything_is_not_asked_about_everything(bench: Make) -> None:
-    one = await bench()
-    one.exporter._sender = one.sender = Poisoned(InvalidRequest("no"))
+    one = await bench(sender=Poisoned(InvalidRequest("no")))
     await one.put(*["bad"] * 10_000)
     await until(lambda: one.settled)
     assert len(one.sender.attempts) < 2100
