@@ -29,7 +29,7 @@ from otel_tracead.telemetry import TRACES_ANOMALOUS, TRACES_SCORED, Telemetry
 from otel_tracead.traces.offline import gather
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.otlp import Envelopes, decode_request
-from otel_tracead.wire.otlp_json import plain_value
+from otel_tracead.wire.values import plain_value
 
 _CALLS = 5000
 _KINDS = {2: SpanKind.SERVER, 3: SpanKind.CLIENT, 4: SpanKind.PRODUCER, 5: SpanKind.CONSUMER}

@@ -16,7 +16,7 @@ from otel_tracead.wire.attributes import append_attributes, encode_attribute, st
 from otel_tracead.wire.batch import Envelope
 from otel_tracead.wire.heads import HeadReader
 from otel_tracead.wire.joined import join
-from otel_tracead.wire.otlp import text
+from otel_tracead.wire.values import text
 
 _WANTED: Final = ("http.method", "b", "long." * 60)
 _OWN: Final = "tracead."

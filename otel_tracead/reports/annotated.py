@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otel_tracead.traces.identity import earliest_root
 from otel_tracead.traces.labels import status_text
 from otel_tracead.traces.trace import Trace
-from otel_tracead.wire.otlp import text
+from otel_tracead.wire.values import text
 
 _PREFIX: Final = "tracead."
 _VERDICT: Final = (b"tracead.trace.anomalous", b"tracead.unscored")

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from otel_tracead.wire import _writer
 from otel_tracead.wire.attributes import OWN_PREFIX
 from otel_tracead.wire.batch import Envelope, SpanBatch
-from otel_tracead.wire.otlp import text
+from otel_tracead.wire.values import text
 
 _TRACE_ID: Final = b"\x0a\x10"
 _SPAN_ID: Final = b"\x12\x08"

@@ -5,7 +5,6 @@ a parsed message takes. Spans of another layout are parsed.
 Source: opentelemetry-proto, docs/specification.md (JSON Protobuf Encoding) and trace/v1/trace.proto.
 """
 
-import math
 from base64 import b64encode
 from collections.abc import Iterable
 from functools import lru_cache
@@ -17,6 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_tracead.wire._shallow import SpanHead
+from otel_tracead.wire.values import double
 
 _Object = dict[str, Any]
 _LONG: Final = 256  # bytes of an attribute from which on it is not remembered: memory is bounded
@@ -189,10 +189,3 @@ def _any_value(value: AnyValue) -> _Object:  # noqa: PLR0911 (one a type)
         case "bytes_value":
             return {"bytesValue": b64encode(value.bytes_value).decode()}
     return {}
-
-
-def double(value: float) -> float | str:
-    """Give a double as OTLP/JSON has it: what is no number as a string."""
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -15,8 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
 from otel_tracead.wire import _zipkin_names as names
 from otel_tracead.wire.batch import Envelope
-from otel_tracead.wire.otlp import text
-from otel_tracead.wire.otlp_json import plain_value
+from otel_tracead.wire.values import plain_value, text
 
 _Object = dict[str, Any]
 _KINDS = {number: kind for kind, number in names.KINDS.items()}

@@ -12,8 +12,8 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from otel_tracead.wire._shallow import SpanHead
 from otel_tracead.wire.columns import SpanBytes, mixed, read_columns
 from otel_tracead.wire.joined import Joined
-from otel_tracead.wire.otlp import text
 from otel_tracead.wire.runs import Runs
+from otel_tracead.wire.values import text
 
 _ID_BYTES: Final = 8
 _LATEST: Final = np.uint64(1 << 62)

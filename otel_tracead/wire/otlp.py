@@ -3,16 +3,14 @@
 Source: opentelemetry-proto, collector/trace/v1/trace_service.proto and trace/v1/trace.proto.
 """
 
-import math
-
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_tracead.errors import InvalidRequest
-from otel_tracead.wire._shallow import Request
+from otel_tracead.wire._shallow import Request, ResourceSpans
 from otel_tracead.wire.batch import Envelope, SpanBatch
+from otel_tracead.wire.values import text
 
 _MAX_ENVELOPES = 10_000
 _MAX_BYTES = 64 << 20
@@ -88,25 +86,7 @@ def encode_request(batch: SpanBatch) -> bytes:
 
 
 def _resource_attributes(resource: bytes) -> dict[str, str]:
-    from otel_tracead.wire._shallow import ResourceSpans
-
     merged = Resource()
     for part in ResourceSpans.FromString(resource).resource:
         merged.MergeFromString(part)
     return {attribute.key: text(attribute.value) for attribute in merged.attributes}
-
-
-def text(value: AnyValue) -> str:
-    """Give an attribute's value as the string that labels and Zipkin tags show; lists and maps as JSON would."""
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return ""
-    if kind == "string_value":
-        return str(value.string_value)
-    if kind == "bool_value":
-        return "true" if value.bool_value else "false"
-    if kind == "int_value" or (kind == "double_value" and math.isfinite(value.double_value)):
-        return repr(getattr(value, kind))
-    from otel_tracead.wire.otlp_json import any_value_text
-
-    return any_value_text(value)

@@ -5,13 +5,11 @@ Unknown fields are lost on the way in, as the specification wants, and cannot be
 Source: opentelemetry-proto, docs/specification.md (JSON Protobuf Encoding).
 """
 
-from base64 import b64encode
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 
 from otel_tracead.errors import InvalidRequest
@@ -62,26 +60,6 @@ def encode_request(batch: SpanBatch) -> bytes:
         scope_spans = [{**_remembered(_scope, scope), "spans": writer.spans(spans)} for scope, spans in scopes.items()]
         request.append({**_remembered(_resource, resource), "scopeSpans": scope_spans})
     return orjson.dumps({"resourceSpans": request})
-
-
-def any_value_text(value: AnyValue) -> str:
-    """Give a list, a map, bytes or a double that is no number as text: JSON, but what JSON has as a string without quotes."""
-    plain = plain_value(value)
-    return plain if type(plain) is str else orjson.dumps(plain, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
-
-
-def plain_value(value: AnyValue) -> Any:
-    """Give an attribute's value as plain JSON would hold it; bytes as base64, doubles that JSON lacks as strings."""
-    kind = value.WhichOneof("value")
-    if kind == "array_value":
-        return [plain_value(item) for item in value.array_value.values]
-    if kind == "kvlist_value":
-        return {pair.key: plain_value(pair.value) for pair in value.kvlist_value.values}
-    if kind == "bytes_value":
-        return b64encode(value.bytes_value).decode()
-    if kind == "double_value":
-        return writer.double(value.double_value)
-    return None if kind is None else getattr(value, kind)
 
 
 class _Step:

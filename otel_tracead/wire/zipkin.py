@@ -18,7 +18,8 @@ from otel_tracead.wire import _zipkin_writer as writer
 from otel_tracead.wire._json_reader import Broken, describe
 from otel_tracead.wire.attributes import OWN_PREFIX
 from otel_tracead.wire.batch import SpanBatch, TranslatedSpan
-from otel_tracead.wire.otlp import Envelopes, text
+from otel_tracead.wire.otlp import Envelopes
+from otel_tracead.wire.values import text
 
 _V1 = "Expected a JSON_V2 encoded list, but received: JSON_V1; post it to /api/v1/spans"
 _UNKNOWN_SERVICE = "unknown_service"

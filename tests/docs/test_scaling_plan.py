@@ -93,7 +93,9 @@ def test_the_plan_follows():
     assert spans / 15 < 70_000
     _stands("set `num_traces` to 70,000")
     memory = 1.3 * (MEMORY["idle_bytes"] + spans * _a_span(size))
-    _stands(f"{MEMORY['idle_bytes'] / MIB:.0f} MiB + {spans:,.0f} x {_a_span(size):.0f} bytes, times 1.3 | {memory / MIB:.0f} MiB")
+    _stands(
+        f"{MEMORY['idle_bytes'] / MIB:.0f} MiB + {spans:,.0f} x {_a_span(size):.0f} bytes, times 1.3 | {memory / MIB:.0f} MiB"
+    )
     assert memory < 0.8 * 1.5 * (1 << 30)
     _stands(f"{8 * size * 1e6 / 1e9:.1f} Gbit/s in, and the same out; {8 * size * each / 1e6:.0f} Mbit/s each way")
     _stands(f"{_cpu(512, 'collector-forward'):.1f} µs a span only to receive")

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes, decode_request
-from otel_tracead.wire.otlp_json import plain_value
+from otel_tracead.wire.values import plain_value
 
 KINDS = {2: SpanKind.SERVER, 3: SpanKind.CLIENT, 4: SpanKind.PRODUCER, 5: SpanKind.CONSUMER}
 

@@ -13,7 +13,7 @@ from otel_tracead.wire import heads
 from otel_tracead.wire.columns import SpanBytes, read_columns
 from otel_tracead.wire.heads import HeadReader
 from otel_tracead.wire.joined import join
-from otel_tracead.wire.otlp import text
+from otel_tracead.wire.values import text
 
 LONG_KEY = "long." * 60
 KEYS = ("http.status_code", "db.system", LONG_KEY, "env", "é")

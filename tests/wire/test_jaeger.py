@@ -10,6 +10,7 @@ from otel_tracead.errors import InvalidRequest
 from otel_tracead.wire import otlp
 from otel_tracead.wire.jaeger import decode_traces
 from otel_tracead.wire.otlp import Envelopes
+from otel_tracead.wire.values import text
 
 TRACE = "463ac35c9f6413ad48485a3953bb6124"
 SPAN = {"traceID": TRACE, "spanID": "a2fb4a1d1a96d312", "operationName": "op", "startTime": 5, "duration": 2}
@@ -64,7 +65,7 @@ def test_a_full_span():
     assert (span.start_time_unix_nano, span.end_time_unix_nano) == (5000, 7000)
     assert (span.status.code, span.status.message) == (2, "bad")
     assert [(link.trace_id[-1], link.span_id[-1]) for link in span.links] == [(1, 2)]
-    assert [(pair.key, pair.value.WhichOneof("value"), otlp.text(pair.value)) for pair in span.attributes] == [
+    assert [(pair.key, pair.value.WhichOneof("value"), text(pair.value)) for pair in span.attributes] == [
         ("s", "string_value", "x"),
         ("b", "bool_value", "true"),
         ("b2", "bool_value", "false"),

@@ -10,7 +10,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from otel_tracead.errors import InvalidRequest
 from otel_tracead.wire.batch import SpanBatch, TranslatedSpan, concatenate, group
-from otel_tracead.wire.otlp import Envelopes, decode_request, encode_request, text
+from otel_tracead.wire.otlp import Envelopes, decode_request, encode_request
+from otel_tracead.wire.values import text
 from tests.wire import protobuf_strategies as some
 
 

@@ -13,6 +13,7 @@ from otel_tracead.errors import InvalidRequest
 from otel_tracead.wire import otlp
 from otel_tracead.wire.otlp import Envelopes
 from otel_tracead.wire.otlp_json import decode_request, encode_request
+from otel_tracead.wire.values import text
 from tests.wire import protobuf_strategies as some
 
 
@@ -145,7 +146,7 @@ def test_every_field_in_one_span():
     assert not span.parent_span_id
     assert (span.trace_state, span.flags, span.name, span.kind) == ("a=b", 257, "ü", 2)
     assert (span.start_time_unix_nano, span.end_time_unix_nano) == (1544712660000000000, 1544712661000000000)
-    assert [(pair.key, otlp.text(pair.value)) for pair in span.attributes] == [
+    assert [(pair.key, text(pair.value)) for pair in span.attributes] == [
         ("s", "x"),
         ("i", "-3"),
         ("n", "3"),

@@ -12,6 +12,7 @@ from otel_tracead.wire import otlp
 from otel_tracead.wire.attributes import append_attributes, encode_attribute
 from otel_tracead.wire.batch import SpanBatch, TranslatedSpan
 from otel_tracead.wire.otlp import Envelopes
+from otel_tracead.wire.values import text
 from otel_tracead.wire.zipkin import decode_spans, encode_spans
 from tests.wire import protobuf_strategies as some
 
@@ -40,7 +41,7 @@ def _decode(**fields):
 
 
 def _attributes(span):
-    return {pair.key: otlp.text(pair.value) for pair in span.attributes}
+    return {pair.key: text(pair.value) for pair in span.attributes}
 
 
 def _encode(resource=None, scope=b"", **fields):

@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_tracead.wire._shallow import SpanHead
 from otel_tracead.wire.batch import Envelope, SpanBatch
-from otel_tracead.wire.otlp import text
+from otel_tracead.wire.values import text
 
 
 def _marker(key: str) -> bytes:
