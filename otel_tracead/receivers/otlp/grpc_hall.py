@@ -2,18 +2,28 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from otel_tracead.component import ServerAuthenticator
 from otel_tracead.receivers.intake import Intake
 from otel_tracead.receivers.otlp.config import KeepaliveServer
 from otel_tracead.wire.batch import SpanBatch
 
-if TYPE_CHECKING:
-    from otel_tracead.receivers.otlp.grpc_connection import GrpcConnection
-
 # How long a request may take to come whole when there is no room for others.
 _PATIENCE: Final = 10.0
+
+
+class Guest(Protocol):
+    """What a hall knows of a connection."""
+
+    def refuse_slow(self, before: float) -> None:
+        """Refuse the requests that began to come *before* and have not come whole."""
+
+    def drain(self) -> None:
+        """Take no further requests, and close when those under way are answered."""
+
+    def cut(self) -> None:
+        """Close at once."""
 
 
 class Hall:
@@ -52,7 +62,7 @@ class Hall:
         self.streams = streams
         self.keepalive = keepalive
         self.room = room
-        self.connections: set[GrpcConnection] = set()
+        self.connections: set[Guest] = set()
         self.left = asyncio.Event()
         self.left.set()
         self.closed = False
