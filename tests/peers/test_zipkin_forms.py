@@ -3,6 +3,7 @@
 import http.client
 import json
 import random
+import time
 import urllib.request
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +21,7 @@ from tools.peers.zipkin import Zipkin
 
 Spans = list[dict[str, Any]]
 _JSON, _PROTOBUF = "application/json", "application/x-protobuf"
+_PATIENCE = 10.0
 _ENDPOINTS = (
     None,
     {"serviceName": "web", "ipv4": "10.0.0.1", "port": 80},
@@ -41,9 +43,17 @@ def _post(zipkin: Zipkin, path: str, body: bytes, content_type: str = _JSON) -> 
 
 
 def _stored(zipkin: Zipkin, ids: Iterable[str]) -> dict[str, list[str]]:
-    """What Zipkin keeps of the traces with *ids*, under the last eight digits of each."""
+    """What Zipkin keeps of the traces with *ids*, under the last eight digits of each; it stores after it has answered."""
+    wanted = sorted(ids)
+    deadline = time.monotonic() + _PATIENCE
+    while len(found := _kept(zipkin, wanted)) < len(wanted) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def _kept(zipkin: Zipkin, ids: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for together in _chunks(sorted(ids), 50):
+    for together in _chunks(ids, 50):
         asked = ",".join((*together, "f" * 16))  # of one alone it takes no question
         with urllib.request.urlopen(f"{zipkin.url}/api/v2/traceMany?traceIds={asked}", timeout=60) as answer:
             for trace in json.load(answer):
