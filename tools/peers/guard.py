@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import IO, TypeVar, cast
+from typing import TypeVar
 
 P = TypeVar("P", bound="subprocess.Popen[bytes] | subprocess.Popen[str]")
 
-_watchers: dict[int, IO[bytes]] = {}
-"""What the watcher of each process reads from: a fork has its own."""
+_watchers: dict[int, int] = {}
+"""The pipe that the watcher of each process reads from: a fork has its own. Open to the end: that is what it waits for."""
 
 
 def guarded(child: P) -> P:
@@ -24,22 +24,25 @@ def guarded(child: P) -> P:
             watcher = _watchers.get(os.getpid())
             if watcher is None:
                 watcher = _watchers[os.getpid()] = _watcher()
-            watcher.write(b"%d\n" % child.pid)
+            os.write(watcher, b"%d\n" % child.pid)
     return child
 
 
-def _watcher() -> IO[bytes]:
-    # In a session of its own: what ends its parent with the whole group must not end it as well.
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        bufsize=0,
-        start_new_session=True,
-    )
+def _watcher() -> int:
+    read, write = os.pipe()
+    try:
+        # In a session of its own: what ends its parent with the whole group must not end it as well.
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__],
+            stdin=read,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(read)
     process.returncode = 0  # nobody waits for it: it ends behind us
-    return cast("IO[bytes]", process.stdin)
+    return write
 
 
 def _watch() -> None:
