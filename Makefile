@@ -5,7 +5,7 @@
 #   make test-peers   the tests that need PyTorch, a real Collector and a real Jaeger (Go; the first build takes minutes), and Zipkin's page in Chromium
 #   make lint         ruff and mypy
 #   make fuzz         fuzz everything that reads bytes from outside, for ten minutes (FUZZ_SECONDS=600; docs/fuzzing.md)
-#   make bench        what it costs, beside other stages, and the targets (docs/results/); 25 minutes
+#   make bench        what it costs, beside other stages, and the targets (docs/results/); half an hour
 #   make bench-check  whether a span has become dearer than it was, in a minute
 #   make flame        flame graphs of the stage under load (docs/results/flames/)
 #   make soak         an hour under load with faults at random (docs/results/soak.txt); SOAK="--minutes 10" for other options

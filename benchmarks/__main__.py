@@ -24,7 +24,7 @@ PARTS: Final = {
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
 def main(parts: tuple[str, ...]) -> None:
-    """Measure; each part writes to docs/results/. Takes about 25 minutes without PARTS."""
+    """Measure; each part writes to docs/results/. Takes about half an hour without PARTS."""
     failed = []
     begun = time.monotonic()
     wanted = parts or tuple(PARTS)

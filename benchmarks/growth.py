@@ -164,7 +164,7 @@ weights. open traces: when the interval ended, by the stage's own metric. marked
 @click.command(context_settings={"show_default": True})
 @click.option("--rate", type=float, default=20_000, help="spans a second")
 @click.option("--seconds", type=float, default=5, help="of each measured interval")
-@click.option("--repeats", type=int, default=2)
+@click.option("--repeats", type=int, default=5)
 @click.option("--group", "groups", multiple=True, help="only this one (open traces, spans a trace, labels)")
 @click.option("--output", type=click.Path(path_type=Path), default=report.RESULTS / "growth")
 def main(rate: float, seconds: float, repeats: int, groups: tuple[str, ...], output: Path) -> None:
