@@ -98,9 +98,8 @@ def drawn(seed: int, begin: float, end: float, every: float, kinds: list[Kind]) 
 
 def _apart(other: Fault, at: float, kind: Kind) -> bool:
     """Say whether a fault of *kind* may not begin at *at* because of another one."""
-    return other.end >= at and bool(
-        (other.kind is Kind.FROZEN and kind in CUTTING) or (kind is Kind.FROZEN and other.kind in CUTTING)
-    )
+    both = {other.kind, kind}
+    return other.end >= at and Kind.FROZEN in both and not CUTTING.isdisjoint(both)
 
 
 def all_struck(faults: Sequence[Fault]) -> float:

@@ -30,7 +30,7 @@ from benchmarks.spans import BUNDLED
 _MIB: Final = 1 << 20
 _SETTLE: Final = 20.0  # seconds after a fault until latencies count as calm
 _SILENCE: Final = 60.0  # seconds after which nothing more is expected: longer than any retry waits
-_SETTLED: Final = 60.0
+_SETTLED: Final = 60.0  # seconds after the first fault of the last kind until nothing may grow
 _TELLING: Final = 600.0  # seconds of steady running below which no slope says anything
 _PERCENTILES: Final = (50, 90, 99, 99.9)
 _COLUMNS: Final = ("rss", "fds", "threads")
@@ -153,7 +153,7 @@ def _outcome(plan: Plan, around: Rig, strikes: Strikes, series: Series, sent: Se
         calm &= ~((since - begun >= touched[0]) & (since - begun < touched[1]))
     cpu = np.diff([value for value in series.columns["cpu"] if not math.isnan(value)])
     end = begun + plan.load.seconds
-    again = np.asarray(around.ledger.again)
+    again = around.ledger.again
     return Outcome(
         account=around.account(),
         sent=sent,

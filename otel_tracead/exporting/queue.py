@@ -47,12 +47,14 @@ class SendingQueue:
         """Take *consignment* in; with *blocking*, as soon as there is room.
 
         Raises:
-            Backpressure: there is none.
+            Backpressure: there is none, or with *blocking* there was none before the queue was closed.
         """
-        if blocking:
-            await self.put_blocking(consignment)
-        else:
-            self.put(consignment)
+        while blocking and not self._fits(self._measure(consignment.batch)):
+            if self._closing:
+                raise Backpressure("the exporter is shutting down")
+            self._room.clear()
+            await self._room.wait()
+        self.put(consignment)
 
     def put(self, consignment: Consignment) -> None:
         """Take *consignment* in.
@@ -71,19 +73,6 @@ class SendingQueue:
             if not waiter.done():
                 waiter.set_result(None)
                 break
-
-    async def put_blocking(self, consignment: Consignment) -> None:
-        """Take *consignment* in as soon as there is room.
-
-        Raises:
-            Backpressure: there was none before the queue was closed.
-        """
-        while not self._fits(self._measure(consignment.batch)):
-            if self._closing:
-                raise Backpressure("the exporter is shutting down")
-            self._room.clear()
-            await self._room.wait()
-        self.put(consignment)
 
     async def get(self) -> tuple[list[Consignment], Callable[[], None]]:
         """Wait for the next requests to send.

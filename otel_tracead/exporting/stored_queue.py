@@ -242,7 +242,7 @@ class StoredQueue:
                 self._logger.warning("a stored request cannot be read; it stays where it is", error=str(error))
                 batch = None
             if batch is not None:
-                await self._window.put_blocking(self._consignment(stored, batch))
+                await self._window.take(self._consignment(stored, batch), blocking=True)
             else:
                 self._forget(stored)
             self._backlog.remove(stored)

@@ -38,7 +38,7 @@ def test_a_replica_is_replaced_under_load(event: Event, model: Path, tmp_path: P
         model=model,
     )
     outcome = run(plan, tmp_path)
-    assert outcome.traces > plan.traces_per_second * plan.seconds / 2  # less than planned, where the machine is busy
+    assert outcome.traces > 1200
     assert outcome.missing == 0
     # Without the replay offset 24 to 32 are: their spans above the committed offset alone, which look like traces with
     # missing calls. Some are allowed for a machine so busy that a rebalance makes spans late by themselves.

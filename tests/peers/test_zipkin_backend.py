@@ -1,7 +1,6 @@
 """A real Zipkin behind the stage: a search finds exactly the traces that are marked."""
 
 import json
-import time
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.faults.processes import until
 from tests.peers.independent import GrpcSink, marked, parse, post, send_grpc, spans_of, to_zipkin
 from tests.peers.stage import StartStage, otlp_to, scoring
 from tools.peers.zipkin import Zipkin
@@ -78,11 +78,12 @@ def test_more_than_zipkin_takes_in_one_request_comes_in_several(
     stage.drain()
 
     ours = {span["traceId"] for span in spans}
-    deadline = time.monotonic() + 10  # it stores after it has answered
-    kept = list[dict[str, Any]]()
-    while len(kept) < len(spans) and time.monotonic() < deadline:
-        kept = [span for trace in zipkin.search(_EVERYTHING) for span in trace if span["traceId"] in ours]
-    assert sorted((span["traceId"], span["id"]) for span in kept) == sorted(
+
+    def kept() -> list[dict[str, Any]]:
+        return [span for trace in zipkin.search(_EVERYTHING) for span in trace if span["traceId"] in ours]
+
+    until(lambda: len(kept()) >= len(spans))  # it stores after it has answered
+    assert sorted((span["traceId"], span["id"]) for span in kept()) == sorted(
         (span["traceId"], span["id"]) for span in spans
     )
 

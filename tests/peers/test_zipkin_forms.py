@@ -3,7 +3,6 @@
 import http.client
 import json
 import random
-import time
 import urllib.request
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,12 +15,12 @@ from otel_tracead.wire import otlp
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes
 from otel_tracead.wire.zipkin import decode_protobuf, decode_spans, decode_v1_spans, encode_protobuf, encode_spans
+from tests.faults.processes import until
 from tests.fidelity import nasty_spans, pairwise
 from tools.peers.zipkin import Zipkin
 
 Spans = list[dict[str, Any]]
 _JSON, _PROTOBUF = "application/json", "application/x-protobuf"
-_PATIENCE = 10.0
 _ENDPOINTS = (
     None,
     {"serviceName": "web", "ipv4": "10.0.0.1", "port": 80},
@@ -45,10 +44,8 @@ def _post(zipkin: Zipkin, path: str, body: bytes, content_type: str = _JSON) -> 
 def _stored(zipkin: Zipkin, ids: Iterable[str]) -> dict[str, list[str]]:
     """What Zipkin keeps of the traces with *ids*, under the last eight digits of each; it stores after it has answered."""
     wanted = sorted(ids)
-    deadline = time.monotonic() + _PATIENCE
-    while len(found := _kept(zipkin, wanted)) < len(wanted) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
+    until(lambda: len(_kept(zipkin, wanted)) == len(wanted))
+    return _kept(zipkin, wanted)
 
 
 def _kept(zipkin: Zipkin, ids: list[str]) -> dict[str, list[str]]:

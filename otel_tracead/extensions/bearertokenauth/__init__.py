@@ -7,8 +7,10 @@ from otel_tracead.extensions.watched_file import WatchedFile, faults
 
 
 def _check(config: BearerTokenAuthConfig, _settings: Settings) -> list[str]:
-    file = None if config.file is None else WatchedFile(config.file, "filename")
-    return [] if file is None else faults(lambda: read_tokens(file))
+    if config.file is None:
+        return []
+    file = WatchedFile(config.file, "filename")
+    return faults(lambda: read_tokens(file))
 
 
 FACTORY = Factory(
