@@ -21,7 +21,7 @@ from benchmarks.measure import Load, standing
 from benchmarks.stage_metrics import value
 from benchmarks.systems import named
 from benchmarks.traffic import pack
-from otel_tracead.telemetry import TRACES_ANOMALOUS, TRACES_OPEN, TRACES_SCORED, TRACES_UNSCORED
+from otel_tracead.metrics import TRACES_ANOMALOUS, TRACES_OPEN, TRACES_SCORED, TRACES_UNSCORED
 
 _PER_REQUEST: Final = 512
 _POOL: Final = 61_440  # spans

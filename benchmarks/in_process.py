@@ -24,8 +24,9 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer, set_span_in_contex
 from benchmarks import report
 from benchmarks.spans import BUNDLED, START_UNIX_NANO
 from otel_tracead.generator import Scenario, requests, simulate
+from otel_tracead.metrics import TRACES_ANOMALOUS, TRACES_SCORED
 from otel_tracead.sdk import TraceadSpanProcessor
-from otel_tracead.telemetry import TRACES_ANOMALOUS, TRACES_SCORED, Telemetry
+from otel_tracead.telemetry import Telemetry
 from otel_tracead.traces.offline import gather
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.otlp import Envelopes, decode_request

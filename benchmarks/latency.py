@@ -18,7 +18,7 @@ from benchmarks.spans import source
 from benchmarks.stage_metrics import histogram, quantile
 from benchmarks.systems import named
 from benchmarks.traffic import Protocol
-from otel_tracead.telemetry import RELEASE_LATENCY, SCORING_DURATION
+from otel_tracead.metrics import RELEASE_LATENCY, SCORING_DURATION
 
 _SHARES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 _METHOD: Final = """\

@@ -25,7 +25,7 @@ from scipy.optimize import nnls
 from benchmarks import report
 from benchmarks.spans import BUNDLED
 from benchmarks.stage_metrics import value
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from tools.peers import Process, free_port
 from tools.peers.backend import EXPORT
 from tools.peers.process import HOST, listening
@@ -177,7 +177,7 @@ class _Stage:
         port = int(self.target.rpartition(":")[2])
         self.process = Process(command, log=folder / "stage.log", ready=listening(port))
 
-    def value(self, metric: telemetry.Metric) -> float:
+    def value(self, metric: metrics.Metric) -> float:
         """Read a metric, the sum of its series."""
         return value(self._metrics, metric)
 
@@ -191,16 +191,16 @@ def open_traces(shape: Shape, spans: int, model: Path, folder: Path) -> Measured
         # A first few make the stage allocate what it needs once.
         for body, _, _ in requests(shape, 4 * _PER_REQUEST, first_trace=1 << 40):
             export(body, timeout=30, wait_for_ready=True)
-        idle = stage.value(telemetry.PROCESS_RSS)
-        before = stage.value(telemetry.TRACES_OPEN), stage.value(telemetry.SPANS_OPEN)
+        idle = stage.value(metrics.PROCESS_RSS)
+        before = stage.value(metrics.TRACES_OPEN), stage.value(metrics.SPANS_OPEN)
         for body, _, own in requests(shape, spans):
             export(body, timeout=30)
             size += own
-        grown = stage.value(telemetry.PROCESS_RSS) - idle
+        grown = stage.value(metrics.PROCESS_RSS) - idle
         return Measured(
             shape=shape,
-            traces=int(stage.value(telemetry.TRACES_OPEN) - before[0]),
-            spans=int(stage.value(telemetry.SPANS_OPEN) - before[1]),
+            traces=int(stage.value(metrics.TRACES_OPEN) - before[0]),
+            spans=int(stage.value(metrics.SPANS_OPEN) - before[1]),
             span_bytes=size,
             grown=int(grown),
             idle=int(idle),
@@ -222,9 +222,9 @@ def steady(shape: Shape, rate: float, seconds: float, model: Path, folder: Path)
             sent, size = sent + spans, size + own
             if time.monotonic() > asked + 0.5:
                 asked = time.monotonic()
-                most["traces"] = max(most["traces"], stage.value(telemetry.TRACES_OPEN))
-                most["spans"] = max(most["spans"], stage.value(telemetry.SPANS_OPEN))
-                most["resident"] = max(most["resident"], stage.value(telemetry.PROCESS_RSS))
+                most["traces"] = max(most["traces"], stage.value(metrics.TRACES_OPEN))
+                most["spans"] = max(most["spans"], stage.value(metrics.SPANS_OPEN))
+                most["resident"] = max(most["resident"], stage.value(metrics.PROCESS_RSS))
         return {**most, "rate": sent / (time.monotonic() - begun), "bytes_per_span": size / sent}
 
 

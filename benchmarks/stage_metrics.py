@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from otel_tracead.telemetry import Metric
+from otel_tracead.metrics import Metric
 from tools.peers.process import HOST
 
 Cumulative = Mapping[float, float]

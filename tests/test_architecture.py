@@ -21,11 +21,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "health",
         "line_writer",
         "log_limit",
+        "metrics",
         "process",
-        "telemetry",
         "terminal",
     ),
-    ("moment",),  # a duration back from something is one
+    ("moment", "telemetry"),  # a duration back from something is a moment; telemetry counts the metrics
     ("wire", "http2"),
     ("delivery", "status"),
     ("traces",),

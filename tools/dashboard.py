@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from otel_tracead import telemetry as t
-from otel_tracead.telemetry import Instrument, Metric
+from otel_tracead import metrics as m
+from otel_tracead.metrics import Instrument, Metric
 
 PLACE: Final = Path(__file__).parent.parent / "deploy/grafana/otel-tracead.json"
 
@@ -73,14 +73,14 @@ def _quantiles(metric: Metric) -> list[tuple[str, str]]:
 
 _LOST: Final = " + ".join(
     f"(sum(increase({_of(metric)}[$__range])) or vector(0))"
-    for metric in (t.EXPORTER_FAILED, t.SPANS_DROPPED, t.EXPORTER_REJECTED, t.RECEIVER_FAILED)
+    for metric in (m.EXPORTER_FAILED, m.SPANS_DROPPED, m.EXPORTER_REJECTED, m.RECEIVER_FAILED)
 )
 
 ROWS: Final[dict[str, tuple[Panel, ...]]] = {
     "At a glance": (
         Panel(
             "Spans taken",
-            [(_rate(t.RECEIVER_ACCEPTED), "")],
+            [(_rate(m.RECEIVER_ACCEPTED), "")],
             "cps",
             "Spans a second that the receivers took.",
             "stat",
@@ -97,7 +97,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         ),
         Panel(
             "Spans refused",
-            [(_share(t.RECEIVER_REFUSED, t.RECEIVER_ACCEPTED), "")],
+            [(_share(m.RECEIVER_REFUSED, m.RECEIVER_ACCEPTED), "")],
             "percentunit",
             "Against those taken. Senders keep them and come back.",
             "stat",
@@ -106,7 +106,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         ),
         Panel(
             "Traces anomalous",
-            [(_share(t.TRACES_ANOMALOUS, t.TRACES_SCORED), "")],
+            [(_share(m.TRACES_ANOMALOUS, m.TRACES_SCORED), "")],
             "percentunit",
             "Of those judged. The budget of normal ones is `false_positive_rate`, 1 % by default.",
             "stat",
@@ -115,7 +115,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         ),
         Panel(
             "Traces unscored",
-            [(_share(t.TRACES_UNSCORED, t.TRACES_RELEASED), "")],
+            [(_share(m.TRACES_UNSCORED, m.TRACES_RELEASED), "")],
             "percentunit",
             "Forwarded without a verdict.",
             "stat",
@@ -124,7 +124,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         ),
         Panel(
             "Spans late",
-            [(_share(t.SPANS_LATE, t.PROCESSOR_INCOMING, "processor"), "")],
+            [(_share(m.SPANS_LATE, m.PROCESSOR_INCOMING, "processor"), "")],
             "percentunit",
             "Came after their trace's verdict.",
             "stat",
@@ -134,15 +134,15 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
     ),
     "Spans": (
         Panel(
-            "Taken", [(_rate(t.RECEIVER_ACCEPTED, "receiver", "transport"), "{{receiver}} {{transport}}")], "cps", ""
+            "Taken", [(_rate(m.RECEIVER_ACCEPTED, "receiver", "transport"), "{{receiver}} {{transport}}")], "cps", ""
         ),
         Panel(
             "Refused and failed",
             [
-                (_rate(t.RECEIVER_REFUSED, "receiver"), "refused by {{receiver}}"),
-                (_rate(t.MEMORY_LIMITER_REFUSED, "processor"), "refused by {{processor}}"),
-                (_rate(t.EXPORTER_ENQUEUE_FAILED, "exporter"), "queue of {{exporter}} full"),
-                (_rate(t.RECEIVER_FAILED, "receiver"), "failed in {{receiver}}"),
+                (_rate(m.RECEIVER_REFUSED, "receiver"), "refused by {{receiver}}"),
+                (_rate(m.MEMORY_LIMITER_REFUSED, "processor"), "refused by {{processor}}"),
+                (_rate(m.EXPORTER_ENQUEUE_FAILED, "exporter"), "queue of {{exporter}} full"),
+                (_rate(m.RECEIVER_FAILED, "receiver"), "failed in {{receiver}}"),
             ],
             "cps",
             "Refused ones come again; failed ones are lost.",
@@ -150,31 +150,31 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         Panel(
             "Handed to backends",
             [
-                (_rate(t.EXPORTER_SENT, "exporter"), "{{exporter}}"),
-                (_rate(t.EXPORTER_FAILED, "exporter"), "given up by {{exporter}}"),
-                (_rate(t.EXPORTER_REJECTED, "exporter"), "rejected by the backend of {{exporter}}"),
+                (_rate(m.EXPORTER_SENT, "exporter"), "{{exporter}}"),
+                (_rate(m.EXPORTER_FAILED, "exporter"), "given up by {{exporter}}"),
+                (_rate(m.EXPORTER_REJECTED, "exporter"), "rejected by the backend of {{exporter}}"),
             ],
             "cps",
             "",
         ),
         Panel(
             "Fill of queues",
-            [(f"{_of(t.EXPORTER_QUEUE_SIZE)} / {_of(t.EXPORTER_QUEUE_CAPACITY)}", "{{exporter}} {{instance}}")],
+            [(f"{_of(m.EXPORTER_QUEUE_SIZE)} / {_of(m.EXPORTER_QUEUE_CAPACITY)}", "{{exporter}} {{instance}}")],
             "percentunit",
             "A full one makes the stage refuse.",
         ),
         Panel(
             "Requests sent again, under way",
             [
-                (_rate(t.EXPORTER_RETRIES, "exporter"), "again a second, {{exporter}}"),
-                (f"sum by (exporter) ({_of(t.EXPORTER_IN_FLIGHT)})", "under way, {{exporter}}"),
+                (_rate(m.EXPORTER_RETRIES, "exporter"), "again a second, {{exporter}}"),
+                (f"sum by (exporter) ({_of(m.EXPORTER_IN_FLIGHT)})", "under way, {{exporter}}"),
             ],
             "short",
             "Many sent again: the backend is slow or away.",
         ),
         Panel(
             "Judged and waiting",
-            [(f"sum by (instance) ({_of(t.SPANS_PENDING)})", "{{instance}}")],
+            [(f"sum by (instance) ({_of(m.SPANS_PENDING)})", "{{instance}}")],
             "short",
             "Spans that the next consumer has not taken. From 200000 on new ones are refused.",
         ),
@@ -183,53 +183,53 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         Panel(
             "Open",
             [
-                (f"sum by (instance) ({_of(t.TRACES_OPEN)})", "traces, {{instance}}"),
-                (f"sum by (instance) ({_of(t.SPANS_OPEN)})", "spans, {{instance}}"),
+                (f"sum by (instance) ({_of(m.TRACES_OPEN)})", "traces, {{instance}}"),
+                (f"sum by (instance) ({_of(m.SPANS_OPEN)})", "spans, {{instance}}"),
             ],
             "short",
             "What waits for more spans. Replicas should have about the same.",
         ),
         Panel(
             "Released",
-            [(_rate(t.TRACES_RELEASED, "release"), "{{release}}")],
+            [(_rate(m.TRACES_RELEASED, "release"), "{{release}}")],
             "cps",
             "`limit`: before their time, since num_traces or max_spans_per_trace was reached.",
             stacked=True,
         ),
         Panel(
             "Incomplete",
-            [(_share(t.TRACES_INCOMPLETE, t.TRACES_RELEASED, "instance"), "{{instance}}")],
+            [(_share(m.TRACES_INCOMPLETE, m.TRACES_RELEASED, "instance"), "{{instance}}")],
             "percentunit",
             "Released with orphans or without one root. More after a change of routing: traces are split.",
         ),
-        Panel("Spans a trace", _quantiles(t.TRACE_SPANS), "short", ""),
-        Panel("From release to hand-over", _quantiles(t.RELEASE_LATENCY), "s", "Scoring, and the next consumer."),
-        Panel("Scoring a batch", _quantiles(t.SCORING_DURATION), "s", ""),
+        Panel("Spans a trace", _quantiles(m.TRACE_SPANS), "short", ""),
+        Panel("From release to hand-over", _quantiles(m.RELEASE_LATENCY), "s", "Scoring, and the next consumer."),
+        Panel("Scoring a batch", _quantiles(m.SCORING_DURATION), "s", ""),
     ),
     "Verdicts": (
         Panel(
             "Share of anomalous traces",
-            [(_share(t.TRACES_ANOMALOUS, t.TRACES_SCORED, "instance"), "{{instance}}")],
+            [(_share(m.TRACES_ANOMALOUS, m.TRACES_SCORED, "instance"), "{{instance}}")],
             "percentunit",
             "The first thing to look at in an incident.",
         ),
         Panel(
             "Anomalous traces",
-            [(_rate(t.TRACES_ANOMALOUS, "level"), "{{level}}")],
+            [(_rate(m.TRACES_ANOMALOUS, "level"), "{{level}}")],
             "cps",
             "By level; high is a tenth of the budget or less.",
             stacked=True,
         ),
-        Panel("Marked spans", [(_rate(t.SPANS_ANOMALOUS, "type"), "{{type}}")], "cps", "By type.", stacked=True),
+        Panel("Marked spans", [(_rate(m.SPANS_ANOMALOUS, "type"), "{{type}}")], "cps", "By type.", stacked=True),
         Panel(
-            "Unscored traces", [(_rate(t.TRACES_UNSCORED, "reason"), "{{reason}}")], "cps", "By reason.", stacked=True
+            "Unscored traces", [(_rate(m.TRACES_UNSCORED, "reason"), "{{reason}}")], "cps", "By reason.", stacked=True
         ),
         Panel(
             "Spans that the model does not know, or that come late",
             [
-                (_share(t.SPANS_UNKNOWN_LABEL, t.PROCESSOR_INCOMING, "processor"), "unknown label"),
-                (_share(t.SPANS_LATE, t.PROCESSOR_INCOMING, "processor"), "late"),
-                (_share(t.SPANS_INVALID_ID, t.PROCESSOR_INCOMING, "processor"), "without valid ids"),
+                (_share(m.SPANS_UNKNOWN_LABEL, m.PROCESSOR_INCOMING, "processor"), "unknown label"),
+                (_share(m.SPANS_LATE, m.PROCESSOR_INCOMING, "processor"), "late"),
+                (_share(m.SPANS_INVALID_ID, m.PROCESSOR_INCOMING, "processor"), "without valid ids"),
             ],
             "percentunit",
             "",
@@ -237,9 +237,9 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         Panel(
             "Failures",
             [
-                (_rate(t.SCORING_FAILURES, "instance"), "batches not scored, {{instance}}"),
-                (_rate(t.TRACES_NOT_RECORDED, "instance"), "traces not recorded, {{instance}}"),
-                (_rate(t.SPANS_SPOOFED, "instance"), "spans with foreign tracead.*, {{instance}}"),
+                (_rate(m.SCORING_FAILURES, "instance"), "batches not scored, {{instance}}"),
+                (_rate(m.TRACES_NOT_RECORDED, "instance"), "traces not recorded, {{instance}}"),
+                (_rate(m.SPANS_SPOOFED, "instance"), "spans with foreign tracead.*, {{instance}}"),
             ],
             "cps",
             "Should be empty.",
@@ -249,24 +249,24 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         Panel(
             "Drift",
             [
-                (f"max({_of(t.DRIFT, _SLOWEST)})", "slowest operation"),
-                (f"max({_of(t.DRIFT, _MEDIAN)})", "median"),
-                (f"min({_of(t.DRIFT, _FASTEST)})", "fastest operation"),
+                (f"max({_of(m.DRIFT, _SLOWEST)})", "slowest operation"),
+                (f"max({_of(m.DRIFT, _MEDIAN)})", "median"),
+                (f"min({_of(m.DRIFT, _FASTEST)})", "fastest operation"),
             ],
             "short",
             "How many times as long as in training. Followed from 0.5 to 10.",
         ),
         Panel(
             "In use",
-            [(f"count by (name, version) ({_of(t.MODEL_INFO)})", "{{name}} {{version}}")],
+            [(f"count by (name, version) ({_of(m.MODEL_INFO)})", "{{name}} {{version}}")],
             "short",
             "Replicas that judge with each model.",
         ),
         Panel(
             "Age, and models offered",
             [
-                (f"max by (instance) ({_of(t.MODEL_AGE)})", "age, {{instance}}"),
-                (f"sum by (outcome) (increase({_of(t.MODEL_LOADS)}[$__range]))", "{{outcome}}"),
+                (f"max by (instance) ({_of(m.MODEL_AGE)})", "age, {{instance}}"),
+                (f"sum by (outcome) (increase({_of(m.MODEL_LOADS)}[$__range]))", "{{outcome}}"),
             ],
             "short",
             "Seconds since the model was made; loaded, refused and reverted in the range shown.",
@@ -275,36 +275,36 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
     "Kafka": (
         Panel(
             "Behind",
-            [(f"sum by (receiver, topic) ({_of(t.KAFKA_LAG)})", "{{receiver}} {{topic}}")],
+            [(f"sum by (receiver, topic) ({_of(m.KAFKA_LAG)})", "{{receiver}} {{topic}}")],
             "short",
             "Records that were not yet read.",
         ),
         Panel(
             "Not yet handed on",
-            [(f"sum by (instance) ({_of(t.KAFKA_UNSETTLED)})", "{{instance}}")],
+            [(f"sum by (instance) ({_of(m.KAFKA_UNSETTLED)})", "{{instance}}")],
             "short",
             "Records whose offsets are not committed yet.",
         ),
         Panel(
             "Records",
             [
-                (_rate(t.KAFKA_RECORDS, "receiver", "topic"), "read, {{topic}}"),
-                (_rate(t.KAFKA_UNMARSHAL_FAILED, "receiver", "topic"), "unreadable, {{topic}}"),
-                (_rate(t.KAFKA_DUPLICATES, "receiver", "topic"), "twice, {{topic}}"),
+                (_rate(m.KAFKA_RECORDS, "receiver", "topic"), "read, {{topic}}"),
+                (_rate(m.KAFKA_UNMARSHAL_FAILED, "receiver", "topic"), "unreadable, {{topic}}"),
+                (_rate(m.KAFKA_DUPLICATES, "receiver", "topic"), "twice, {{topic}}"),
             ],
             "cps",
             "",
         ),
     ),
     "Process": (
-        Panel("Memory", [(_of(t.PROCESS_RSS), "{{instance}}")], "bytes", "Resident."),
+        Panel("Memory", [(_of(m.PROCESS_RSS), "{{instance}}")], "bytes", "Resident."),
         Panel(
             "Processor",
-            [(f"rate({_of(t.PROCESS_CPU)}[$__rate_interval])", "{{instance}}")],
+            [(f"rate({_of(m.PROCESS_CPU)}[$__rate_interval])", "{{instance}}")],
             "short",
             "Cores. One process fills about one.",
         ),
-        Panel("Time since the start", [(_of(t.PROCESS_UPTIME), "{{instance}}")], "s", ""),
+        Panel("Time since the start", [(_of(m.PROCESS_UPTIME), "{{instance}}")], "s", ""),
     ),
 }
 
@@ -379,8 +379,8 @@ def dashboard() -> dict[str, Any]:
         "templating": {
             "list": [
                 {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
-                _variable("job", "Job", f"label_values({t.PROCESS_UPTIME.name}, job)"),
-                _variable("instance", "Replica", f'label_values({t.PROCESS_UPTIME.name}{{job=~"$job"}}, instance)'),
+                _variable("job", "Job", f"label_values({m.PROCESS_UPTIME.name}, job)"),
+                _variable("instance", "Replica", f'label_values({m.PROCESS_UPTIME.name}{{job=~"$job"}}, instance)'),
             ]
         },
         "panels": panels,

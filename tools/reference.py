@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.component import Kind
 from otel_tracead.config_types import NotHere, WithoutEffect
 from otel_tracead.exporting import QueueConfig, RetryConfig
@@ -182,7 +182,7 @@ def _said(value: object) -> str:
 
 
 def _metrics() -> Iterator[tuple[str, str, str, str]]:
-    for metric in telemetry.CATALOGUE:
+    for metric in metrics.CATALOGUE:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         unit = "" if metric.unit.startswith("{") else f" ({metric.unit})"
         yield f"`{metric.name}`", f"{metric.instrument}{unit}", labels, metric.description

@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_tracead.component import Settings
 from otel_tracead.log_limit import LogLimiter
-from otel_tracead.telemetry import EXPORTER_REJECTED
+from otel_tracead.metrics import EXPORTER_REJECTED
 
 _MOST_OF_A_MESSAGE: Final = 500
 _MOST_SPANS: Final = 2**31

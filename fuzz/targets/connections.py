@@ -16,6 +16,7 @@ from otel_tracead.component import Kind, Settings
 from otel_tracead.config_types import Endpoint
 from otel_tracead.http2 import frames as f
 from otel_tracead.http2 import pack
+from otel_tracead.metrics import RECEIVER_REQUESTS
 from otel_tracead.receivers.http_server import HttpServer
 from otel_tracead.receivers.intake import Intake
 from otel_tracead.receivers.otlp.config import HttpServerConfig, KeepaliveServer
@@ -24,7 +25,6 @@ from otel_tracead.receivers.otlp.grpc_hall import Hall
 from otel_tracead.receivers.otlp.http_server import OtlpHttpServer
 from otel_tracead.receivers.zipkin.config import ZipkinReceiverConfig
 from otel_tracead.receivers.zipkin.receiver import ZipkinServer
-from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from otel_tracead.wire.otlp import Envelopes, decode_request
 

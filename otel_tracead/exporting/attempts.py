@@ -10,7 +10,7 @@ from otel_tracead.exporting.answer_limit import AnswerLimit
 from otel_tracead.exporting.backoff import Backoff
 from otel_tracead.exporting.config import ExporterConfig
 from otel_tracead.log_limit import LogLimiter
-from otel_tracead.telemetry import EXPORTER_IN_FLIGHT, EXPORTER_RETRIES
+from otel_tracead.metrics import EXPORTER_IN_FLIGHT, EXPORTER_RETRIES
 from otel_tracead.wire.batch import SpanBatch
 
 _HURRIED_PAUSE: Final = 1.0

@@ -17,14 +17,14 @@ from otel_tracead.exporting.queue import SendingQueue
 from otel_tracead.exporting.sizing import halves
 from otel_tracead.exporting.stored_queue import StoredQueue
 from otel_tracead.log_limit import LogLimiter
-from otel_tracead.storage import NotStored, find_storage
-from otel_tracead.telemetry import (
+from otel_tracead.metrics import (
     EXPORTER_ENQUEUE_FAILED,
     EXPORTER_FAILED,
     EXPORTER_QUEUE_CAPACITY,
     EXPORTER_QUEUE_SIZE,
     EXPORTER_SENT,
 )
+from otel_tracead.storage import NotStored, find_storage
 from otel_tracead.wire.batch import SpanBatch, concatenate
 
 _SIGNAL: Final = "traces"

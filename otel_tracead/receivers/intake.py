@@ -9,8 +9,8 @@ from otel_tracead.component import Consumer, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import InvalidRequest, PermanentError, PipelineError
 from otel_tracead.log_limit import LogLimiter
+from otel_tracead.metrics import RECEIVER_ACCEPTED, RECEIVER_FAILED, RECEIVER_REFUSED, RECEIVER_REQUESTS
 from otel_tracead.status import row_of
-from otel_tracead.telemetry import RECEIVER_ACCEPTED, RECEIVER_FAILED, RECEIVER_REFUSED, RECEIVER_REQUESTS
 from otel_tracead.wire.batch import SpanBatch
 
 # Above this size a body is decoded in a thread, so that the event loop keeps serving the others.

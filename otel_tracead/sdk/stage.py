@@ -22,7 +22,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.component import Kind, Settings
 from otel_tracead.daemon import DaemonThread
 from otel_tracead.delivery import Delivery
@@ -123,10 +123,10 @@ class Stage:
         self._assembler = Assembler(self._config.release_policy)
         self._scoring = DaemonThread(f"{NAME} scores")
         self._hanging: Future[tuple[list[Marked], Failures]] | None = None
-        self._dropped = self.telemetry.counter(telemetry.SPANS_DROPPED, NAME)
-        self._outgoing = self.telemetry.counter(telemetry.PROCESSOR_OUTGOING, NAME)
-        self.telemetry.observe(telemetry.TRACES_OPEN, lambda: self._assembler.open_traces, NAME)
-        self.telemetry.observe(telemetry.SPANS_OPEN, lambda: self._assembler.open_spans, NAME)
+        self._dropped = self.telemetry.counter(metrics.SPANS_DROPPED, NAME)
+        self._outgoing = self.telemetry.counter(metrics.PROCESSOR_OUTGOING, NAME)
+        self.telemetry.observe(metrics.TRACES_OPEN, lambda: self._assembler.open_traces, NAME)
+        self.telemetry.observe(metrics.SPANS_OPEN, lambda: self._assembler.open_spans, NAME)
         self._recorder = None
         if self._config.record is not None:
             settings = Settings(id=NAME, kind=Kind.PROCESSOR, telemetry=self.telemetry, logger=_Logger())
@@ -187,7 +187,7 @@ class Stage:
         now = time.monotonic()
         added = Added()
         if spans:
-            self.telemetry.counter(telemetry.PROCESSOR_INCOMING, NAME).add(len(spans))
+            self.telemetry.counter(metrics.PROCESSOR_INCOMING, NAME).add(len(spans))
             batch, strange = self._heads.batch(spans)
             if strange:
                 self._failed("spans that cannot be read go on unscored")
@@ -215,7 +215,7 @@ class Stage:
         waiting: list[Trace] = []
         spans = 0
         for trace in released:
-            self.telemetry.counter(telemetry.TRACES_RELEASED, NAME, trace.release.value).add()
+            self.telemetry.counter(metrics.TRACES_RELEASED, NAME, trace.release.value).add()
             if waiting and spans + len(trace.spans) > _TOGETHER:
                 self._judged(waiting)
                 waiting, spans = [], 0
@@ -232,7 +232,7 @@ class Stage:
         marked = self._marked(local)
         self._add_up(counted(marked))
         spoofed = sum(head.spoofed for trace in local for head in trace.spans)  # type: ignore[attr-defined]
-        self.telemetry.counter(telemetry.SPANS_SPOOFED, NAME).add(spoofed)
+        self.telemetry.counter(metrics.SPANS_SPOOFED, NAME).add(spoofed)
         decisions: dict[bytes, Decision] = {}
         for one in marked:
             before = decisions.get(one.trace.trace_id, Decision.NORMAL)
@@ -258,7 +258,7 @@ class Stage:
         except Exception as error:  # noqa: BLE001 (fail open: any)
             self._failed("traces could not be scored and go on unscored", error=repr(error))
             return mark_unscored(traces, ERROR)
-        self.telemetry.histogram(telemetry.SCORING_DURATION, NAME).observe(time.perf_counter() - started)
+        self.telemetry.histogram(metrics.SCORING_DURATION, NAME).observe(time.perf_counter() - started)
         if failures.error is not None:
             self._failed("traces could not be scored and go on unscored", error=repr(failures.error))
         return marked
@@ -271,22 +271,22 @@ class Stage:
     def _pass_late(self, late: Late) -> None:
         if not late.spans:
             return
-        self.telemetry.counter(telemetry.SPANS_LATE, NAME).add(len(late.spans))
+        self.telemetry.counter(metrics.SPANS_LATE, NAME).add(len(late.spans))
         spans = list(annotated(late.spans, annotate_late(late.spans, late.decisions).spans))
         keeps = [self._rules.keep(*of_span) for of_span in zip(late.trace_ids, late.decisions, strict=True)]
-        self.telemetry.counter(telemetry.SPANS_SAMPLED_OUT, NAME).add(keeps.count(False))
+        self.telemetry.counter(metrics.SPANS_SAMPLED_OUT, NAME).add(keeps.count(False))
         self._export([span for span, keep in zip(spans, keeps, strict=True) if keep])
 
     def _pass_invalid(self, invalid: Invalid) -> None:
         if invalid.spans:
-            self.telemetry.counter(telemetry.SPANS_INVALID_ID, NAME).add(len(invalid.spans))
+            self.telemetry.counter(metrics.SPANS_INVALID_ID, NAME).add(len(invalid.spans))
             self._export(list(annotated(invalid.spans, annotate_unscored(invalid.spans, INVALID_ID).spans)))
 
     def _count_left_out(self, marked: Sequence[Marked], kept: Sequence[Marked]) -> None:
         if len(kept) < len(marked):
             spans = sum(len(one.spans) for one in marked) - sum(len(one.spans) for one in kept)
-            self.telemetry.counter(telemetry.TRACES_SAMPLED_OUT, NAME).add(len(marked) - len(kept))
-            self.telemetry.counter(telemetry.SPANS_SAMPLED_OUT, NAME).add(spans)
+            self.telemetry.counter(metrics.TRACES_SAMPLED_OUT, NAME).add(len(marked) - len(kept))
+            self.telemetry.counter(metrics.SPANS_SAMPLED_OUT, NAME).add(spans)
 
     def _export(self, spans: Sequence[ReadableSpan]) -> None:
         left = iter(spans)
@@ -304,7 +304,7 @@ class Stage:
             self._log.warning("the exporter did not take spans", spans=len(batch), reason=reason)
 
     def _failed(self, event: str, **fields: str) -> None:
-        self.telemetry.counter(telemetry.SCORING_FAILURES, NAME).add()
+        self.telemetry.counter(metrics.SCORING_FAILURES, NAME).add()
         self._log.warning(event, **fields)
 
     def _add_up(self, tally: Tally) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 from otel_tracead.component import Component, Consumer, Kind, Settings
 from otel_tracead.errors import ConfigError, TraceadError
 from otel_tracead.fingerprint import Fingerprint, fingerprint
+from otel_tracead.metrics import FANOUT_DROPPED
 from otel_tracead.service.config import SIGNAL, Configured, ServiceConfig
 from otel_tracead.service.ids import Id
 from otel_tracead.service.outlet import Outlet
-from otel_tracead.telemetry import FANOUT_DROPPED, Telemetry
+from otel_tracead.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from otel_tracead import line_writer
-from otel_tracead import telemetry as catalogue
+from otel_tracead import line_writer, metrics
 from otel_tracead.auth import warn_if_readable
 from otel_tracead.config_types import Endpoint
 from otel_tracead.errors import StartError
@@ -28,12 +27,12 @@ _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 def observe_process(telemetry: Telemetry) -> None:
     """Have the process itself observed: age from now on, memory, open files, lines left out, processor time."""
     started = time.monotonic()
-    telemetry.observe(catalogue.PROCESS_UPTIME, lambda: time.monotonic() - started)
-    telemetry.observe(catalogue.PROCESS_RSS, lambda: float(resident_bytes()))
-    telemetry.observe(catalogue.PROCESS_FILES, lambda: float(open_files()))
-    telemetry.observe(catalogue.PROCESS_MOST_FILES, lambda: float(most_files()))
-    telemetry.observe(catalogue.LINES_LEFT_OUT, lambda: float(line_writer.left_out()))
-    telemetry.observe(catalogue.PROCESS_CPU, time.process_time)
+    telemetry.observe(metrics.PROCESS_UPTIME, lambda: time.monotonic() - started)
+    telemetry.observe(metrics.PROCESS_RSS, lambda: float(resident_bytes()))
+    telemetry.observe(metrics.PROCESS_FILES, lambda: float(open_files()))
+    telemetry.observe(metrics.PROCESS_MOST_FILES, lambda: float(most_files()))
+    telemetry.observe(metrics.LINES_LEFT_OUT, lambda: float(line_writer.left_out()))
+    telemetry.observe(metrics.PROCESS_CPU, time.process_time)
 
 
 def exposition(telemetry: Telemetry) -> bytes:

@@ -11,7 +11,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otel_tracead.component import Component, Factory, Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure
-from otel_tracead.telemetry import EXPORTER_FAILED, EXPORTER_RETRIES, EXPORTER_SENT, Telemetry
+from otel_tracead.metrics import EXPORTER_FAILED, EXPORTER_RETRIES, EXPORTER_SENT
+from otel_tracead.telemetry import Telemetry
 from otel_tracead.wire.batch import Envelope, SpanBatch
 from tests.contract.receiver_contract import until
 

@@ -17,13 +17,8 @@ from otel_tracead.component import Component, Factory, Kind, Settings
 from otel_tracead.config_types import Endpoint
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, PermanentError, RetryableError
-from otel_tracead.telemetry import (
-    RECEIVER_ACCEPTED,
-    RECEIVER_FAILED,
-    RECEIVER_REFUSED,
-    RECEIVER_REQUESTS,
-    Telemetry,
-)
+from otel_tracead.metrics import RECEIVER_ACCEPTED, RECEIVER_FAILED, RECEIVER_REFUSED, RECEIVER_REQUESTS
+from otel_tracead.telemetry import Telemetry
 from otel_tracead.testing import RecordingConsumer
 from otel_tracead.wire.batch import SpanBatch
 

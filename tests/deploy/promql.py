@@ -7,7 +7,7 @@ from typing import Any
 
 import promql_parser as promql
 
-from otel_tracead.telemetry import CATALOGUE, Instrument, Metric
+from otel_tracead.metrics import CATALOGUE, Instrument, Metric
 
 METRICS = {metric.name: metric for metric in CATALOGUE}
 # What Prometheus adds by itself, and metrics of others that a rule may name, with their labels.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.duration import parse_duration
 from tests.deploy.promql import FOREIGN, metric_of, problems, selectors
 from tests.peers.independent import send_grpc
@@ -139,11 +139,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory, tiny_artifact: Path) -> dict
 
 def test_a_running_stage_shows_what_they_ask_for(shown):
     # Only by those who have the component: partial successes, `record`, sampling; below, a storage and several exporters.
-    rare = {telemetry.EXPORTER_REJECTED.name, telemetry.TRACES_NOT_RECORDED.name}
+    rare = {metrics.EXPORTER_REJECTED.name, metrics.TRACES_NOT_RECORDED.name}
     asked = {one.name for _, query in QUERIES for one in selectors(query)}
     # Nobody has figures of drift in the first minutes.
-    rare |= {telemetry.DRIFT.name}
-    rare |= {telemetry.STORAGE_FAILURES.name, telemetry.FANOUT_DROPPED.name}
+    rare |= {metrics.DRIFT.name}
+    rare |= {metrics.STORAGE_FAILURES.name, metrics.FANOUT_DROPPED.name}
     asked |= {one.name for rule in ALERTS.values() for one in selectors(rule["expr"])} - FOREIGN.keys()
     kafka = {name for name in asked if "kafka" in name}
     assert asked - rare - kafka <= shown.keys()

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from otel_tracead.telemetry import CATALOGUE
+from otel_tracead.metrics import CATALOGUE
 from tests.source_tree import ROOT
 
 PAGE = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")

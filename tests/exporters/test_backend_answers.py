@@ -13,7 +13,7 @@ from otel_tracead_exporters import otlp_grpc, otlp_http, zipkin
 
 from otel_tracead.component import Factory, Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
-from otel_tracead.telemetry import EXPORTER_FAILED, EXPORTER_RETRIES, EXPORTER_SENT
+from otel_tracead.metrics import EXPORTER_FAILED, EXPORTER_RETRIES, EXPORTER_SENT
 from otel_tracead.wire.rpc_status import RpcStatus
 from tests.contract.exporter_contract import batch
 from tests.contract.receiver_contract import until

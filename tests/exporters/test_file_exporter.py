@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment
-from otel_tracead.telemetry import EXPORTER_RETRIES, EXPORTER_SENT
+from otel_tracead.metrics import EXPORTER_RETRIES, EXPORTER_SENT
 from otel_tracead.wire.files import read_file
 from otel_tracead.wire.otlp import encode_request
 from tests.contract.exporter_contract import batch

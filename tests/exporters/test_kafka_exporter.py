@@ -14,7 +14,7 @@ from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import StartError
 from otel_tracead.exporting import QueuedExporter
-from otel_tracead.telemetry import EXPORTER_FAILED, EXPORTER_REJECTED, EXPORTER_RETRIES, EXPORTER_SENT
+from otel_tracead.metrics import EXPORTER_FAILED, EXPORTER_REJECTED, EXPORTER_RETRIES, EXPORTER_SENT
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import Envelopes, decode_request, encode_request
 from tests.contract.exporter_contract import ENVELOPE, FAST, ExporterContract, Refusal, Running, batch, until

@@ -3,7 +3,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_tracead_exporters.otlp_grpc import FACTORY, OtlpGrpcConfig
 from pydantic import ValidationError
 
-from otel_tracead.telemetry import EXPORTER_REJECTED
+from otel_tracead.metrics import EXPORTER_REJECTED
 from tests.contract.exporter_contract import ExporterContract, Running
 from tests.exporters.backends import GrpcBackend
 

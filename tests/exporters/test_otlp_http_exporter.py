@@ -4,7 +4,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_tracead_exporters.otlp_http import FACTORY, OtlpHttpConfig
 from pydantic import ValidationError
 
-from otel_tracead.telemetry import EXPORTER_REJECTED
+from otel_tracead.metrics import EXPORTER_REJECTED
 from tests.contract.exporter_contract import ExporterContract, Running
 from tests.exporters.backends import HttpBackend
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import InvalidRequest
+from otel_tracead.metrics import EXPORTER_FAILED, EXPORTER_REJECTED, EXPORTER_RETRIES, EXPORTER_SENT
 from otel_tracead.receivers.otlp import FACTORY as OTLP
-from otel_tracead.telemetry import EXPORTER_FAILED, EXPORTER_REJECTED, EXPORTER_RETRIES, EXPORTER_SENT
 from otel_tracead.testing import RecordingConsumer
 from otel_tracead.wire.batch import Envelope, SpanBatch
 from tests.contract.exporter_contract import FAST, ExporterContract, Refusal, Running, batch, until

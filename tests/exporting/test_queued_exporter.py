@@ -14,7 +14,7 @@ from otel_tracead.component import Component, Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError, TooLarge
 from otel_tracead.exporting import ExporterConfig, QueuedExporter
-from otel_tracead.telemetry import (
+from otel_tracead.metrics import (
     EXPORTER_ENQUEUE_FAILED,
     EXPORTER_FAILED,
     EXPORTER_IN_FLIGHT,
@@ -22,8 +22,8 @@ from otel_tracead.telemetry import (
     EXPORTER_QUEUE_SIZE,
     EXPORTER_RETRIES,
     EXPORTER_SENT,
-    Telemetry,
 )
+from otel_tracead.telemetry import Telemetry
 from otel_tracead.testing import RecordingSender
 from otel_tracead.wire.batch import Envelope, SpanBatch
 

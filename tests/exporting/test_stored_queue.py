@@ -13,14 +13,9 @@ from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, ConfigError, InvalidRequest, PermanentError, RetryableError
 from otel_tracead.exporting import ExporterConfig, QueuedExporter, stored_queue
 from otel_tracead.extensions.file_storage import FileStorage, FileStorageConfig
+from otel_tracead.metrics import EXPORTER_ENQUEUE_FAILED, EXPORTER_FAILED, EXPORTER_QUEUE_SIZE, EXPORTER_SENT
 from otel_tracead.storage import NotStored, StorageUnavailable
-from otel_tracead.telemetry import (
-    EXPORTER_ENQUEUE_FAILED,
-    EXPORTER_FAILED,
-    EXPORTER_QUEUE_SIZE,
-    EXPORTER_SENT,
-    Telemetry,
-)
+from otel_tracead.telemetry import Telemetry
 from otel_tracead.testing import RecordingSender
 from otel_tracead.wire.batch import Envelope, SpanBatch, TranslatedSpan
 

@@ -12,8 +12,8 @@ from otel_tracead_exporters import otlp_grpc, otlp_http
 from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.extensions.bearertokenauth import FACTORY as BEARER
+from otel_tracead.metrics import RECEIVER_REQUESTS
 from otel_tracead.receivers import otlp
-from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from otel_tracead.wire.otlp import encode_request
 from tests.contract.exporter_contract import batch

@@ -15,8 +15,8 @@ from otel_tracead.component import Factory, Kind, Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import ConfigError
 from otel_tracead.extensions.bearertokenauth import FACTORY as BEARER
+from otel_tracead.metrics import EXPORTER_FAILED, RECEIVER_REQUESTS
 from otel_tracead.receivers import otlp, zipkin
-from otel_tracead.telemetry import EXPORTER_FAILED, RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from otel_tracead.wire.rpc_status import RpcStatus
 from tests.contract.exporter_contract import batch

@@ -15,8 +15,8 @@ from otel_tracead.component import Factory, Kind, Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import ConfigError
 from otel_tracead.extensions.basicauth import FACTORY as BASIC
+from otel_tracead.metrics import RECEIVER_REQUESTS
 from otel_tracead.receivers import otlp, zipkin
-from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from otel_tracead.wire.otlp import encode_request
 from tests.contract.exporter_contract import batch

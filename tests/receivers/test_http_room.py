@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from otel_tracead.component import Kind, Settings
+from otel_tracead.metrics import RECEIVER_REQUESTS
 from otel_tracead.receivers import http_server, room, zipkin
-from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from tests.contract.receiver_contract import until
 from tests.receivers import samples

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags, TraceState, set_span_in_context
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.detection.detector import load_detector
 from otel_tracead.detection.offline import OfflineStage
 from otel_tracead.errors import ArtifactError
@@ -145,7 +145,7 @@ def test_what_gets_no_attribute_is_the_object_that_the_sdk_made_and_the_rest_of_
     assert (whole.events, whole.links) == (before.events, before.links)
     assert (whole.dropped_attributes, whole.dropped_events) == (before.dropped_attributes, before.dropped_events)
     assert whole.dropped_events == 72
-    assert processor.telemetry.value(telemetry.SPANS_SPOOFED, NAME) == 1
+    assert processor.telemetry.value(metrics.SPANS_SPOOFED, NAME) == 1
 
 
 def remote_context_of(span_id: int) -> SpanContext:
@@ -184,7 +184,7 @@ def test_an_unscored_reason_where_the_local_parent_has_not_ended(tiny_artifact: 
     late = exporter.get_finished_spans()[-1]
     decision = "anomalous" if child.attributes["tracead.trace.anomalous"] else "normal"
     assert own(late) == {"tracead.late": True, "tracead.late_verdict": decision}
-    assert processor.telemetry.value(telemetry.SPANS_LATE, NAME) == 1
+    assert processor.telemetry.value(metrics.SPANS_LATE, NAME) == 1
     processor.shutdown()
 
 
@@ -197,7 +197,7 @@ def test_as_an_exporter_under_the_sdks_own_processors(sdk_processor, shop, tiny_
     processor.shutdown()
     found = exporter.get_finished_spans()
     assert len({span_key(span) for span in found}) == len(found) == sent
-    assert wrapped.telemetry.value(telemetry.TRACES_SCORED, NAME) == 30
+    assert wrapped.telemetry.value(metrics.TRACES_SCORED, NAME) == 30
     assert exporter._stopped
     assert wrapped.export([found[0]]) is SpanExportResult.FAILURE
 
@@ -214,7 +214,7 @@ def test_released_by_the_clock_without_anybody_asking(tiny_artifact: Path) -> No
             assert time.monotonic() < deadline
             time.sleep(0.02)
         time.sleep(0.3)
-    releases = processor.telemetry.value(telemetry.TRACES_RELEASED, NAME, "root")
+    releases = processor.telemetry.value(metrics.TRACES_RELEASED, NAME, "root")
     assert releases == 3
     processor.shutdown()
 
@@ -238,7 +238,7 @@ def test_normal_traces_may_be_left_out(shop, tiny_artifact: Path) -> None:
     assert 0 < len(found) < sent
     verdicts = [span for span in found if "tracead.trace.anomalous" in span.attributes]
     assert all(span.attributes["tracead.trace.anomalous"] for span in verdicts)
-    assert processor.telemetry.value(telemetry.SPANS_SAMPLED_OUT, NAME) == sent - len(found)
+    assert processor.telemetry.value(metrics.SPANS_SAMPLED_OUT, NAME) == sent - len(found)
 
 
 class BrokenDetector:
@@ -268,7 +268,7 @@ def test_scoring_that_fails_lets_spans_go(tiny_artifact: Path) -> None:
     stage.shutdown()
     (found,) = exporter.get_finished_spans()
     assert own(found) == {"tracead.unscored": "error"}
-    assert stage.telemetry.value(telemetry.SCORING_FAILURES, NAME) == 1
+    assert stage.telemetry.value(metrics.SCORING_FAILURES, NAME) == 1
 
 
 def test_scoring_that_hangs_lets_spans_go_and_is_asked_again_once_it_is_back(tiny_artifact: Path) -> None:
@@ -290,7 +290,7 @@ def test_scoring_that_hangs_lets_spans_go_and_is_asked_again_once_it_is_back(tin
     stage.add(a_span(3))
     stage.shutdown()
     assert own(exporter.get_finished_spans()[-1]) == {"tracead.unscored": "unknown_traffic"}
-    assert stage.telemetry.value(telemetry.SCORING_FAILURES, NAME) == 2
+    assert stage.telemetry.value(metrics.SCORING_FAILURES, NAME) == 2
 
 
 def test_a_span_that_cannot_be_read_goes_on(tiny_artifact: Path) -> None:
@@ -322,7 +322,7 @@ def test_an_exporter_that_hangs_makes_nobody_wait(tiny_artifact: Path, monkeypat
     for _ in range(300):
         tracer.start_span("more").end()
     assert time.monotonic() - started < 2
-    assert processor.telemetry.value(telemetry.SPANS_DROPPED, NAME) == 200
+    assert processor.telemetry.value(metrics.SPANS_DROPPED, NAME) == 200
     exporter.gate.set()
     processor.shutdown()
     assert len(exporter.get_finished_spans()) == 101
@@ -342,7 +342,7 @@ def test_an_exporter_that_fails_is_counted(tiny_artifact: Path) -> None:
     tracer.start_span("two").end()
     tracer.start_span("three").end()
     processor.shutdown()
-    assert processor.telemetry.value(telemetry.SPANS_DROPPED, NAME) == 3
+    assert processor.telemetry.value(metrics.SPANS_DROPPED, NAME) == 3
 
 
 def test_shutdown_keeps_its_time(tiny_artifact: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from service_fakes import MINIMAL, House
 
-from otel_tracead import telemetry as catalogue
+from otel_tracead import metrics
 from otel_tracead.errors import StartError
 from otel_tracead.service import running
 from otel_tracead.service.metrics import exposition
@@ -26,7 +26,7 @@ def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def test_every_metric_of_the_catalogue_is_written_under_its_own_name() -> None:
     telemetry = Telemetry()
-    for metric in catalogue.CATALOGUE:
+    for metric in metrics.CATALOGUE:
         labels = ["x"] * len(metric.labels)
         if metric.instrument == "counter":
             telemetry.counter(metric, *labels).add(2)
@@ -36,7 +36,7 @@ def test_every_metric_of_the_catalogue_is_written_under_its_own_name() -> None:
             telemetry.histogram(metric, *labels).observe(3)
     text = exposition(telemetry)
     read = samples(text)
-    for metric in catalogue.CATALOGUE:
+    for metric in metrics.CATALOGUE:
         labels = tuple(sorted((name, "x") for name in metric.labels))
         if metric.instrument == "histogram":
             assert read[f"{metric.name}_count", labels] == 1
@@ -50,7 +50,7 @@ def test_every_metric_of_the_catalogue_is_written_under_its_own_name() -> None:
 
 def test_buckets_are_cumulative() -> None:
     telemetry = Telemetry()
-    histogram = telemetry.histogram(catalogue.BATCH_SEND_SIZE, "batch")
+    histogram = telemetry.histogram(metrics.BATCH_SEND_SIZE, "batch")
     for value in (1, 1.5, 3, 1e9):
         histogram.observe(value)
     read = samples(exposition(telemetry))
@@ -64,8 +64,8 @@ def test_buckets_are_cumulative() -> None:
 @given(st.text())
 def test_no_label_value_breaks_the_text(value: str) -> None:
     telemetry = Telemetry()
-    telemetry.counter(catalogue.EXPORTER_SENT, value).add(3)
-    telemetry.counter(catalogue.EXPORTER_SENT, "plain").add(4)
+    telemetry.counter(metrics.EXPORTER_SENT, value).add(3)
+    telemetry.counter(metrics.EXPORTER_SENT, "plain").add(4)
     lines = exposition(telemetry).split(b"\n")
     assert len(lines) == 5
     assert lines[3] == b'otelcol_exporter_sent_spans{exporter="plain"} 4.0' or value == "plain"
@@ -74,26 +74,26 @@ def test_no_label_value_breaks_the_text(value: str) -> None:
 def test_a_quoted_label_is_read_back() -> None:
     telemetry = Telemetry()
     hostile = 'a"} 1\nfake{x="\\'
-    telemetry.counter(catalogue.EXPORTER_SENT, hostile).add(3)
+    telemetry.counter(metrics.EXPORTER_SENT, hostile).add(3)
     assert samples(exposition(telemetry)) == {("otelcol_exporter_sent_spans", (("exporter", hostile),)): 3}
 
 
 def test_strange_values_are_written() -> None:
     telemetry = Telemetry()
     for name, value in (("a", float("inf")), ("b", float("-inf")), ("c", float("nan")), ("d", 1e300)):
-        telemetry.observe(catalogue.SPANS_OPEN, lambda value=value: value, name)
+        telemetry.observe(metrics.SPANS_OPEN, lambda value=value: value, name)
     assert len(samples(exposition(telemetry))) == 4
 
 
 def test_observed_values_of_the_same_name_add_up_until_they_are_forgotten() -> None:
     telemetry = Telemetry()
-    telemetry.observe(catalogue.SPANS_OPEN, lambda: 2, "tracead")
-    telemetry.observe(catalogue.SPANS_OPEN, lambda: 3, "tracead")
-    telemetry.counter(catalogue.EXPORTER_SENT, "x").add(1)
-    assert telemetry.value(catalogue.SPANS_OPEN, "tracead") == 5
+    telemetry.observe(metrics.SPANS_OPEN, lambda: 2, "tracead")
+    telemetry.observe(metrics.SPANS_OPEN, lambda: 3, "tracead")
+    telemetry.counter(metrics.EXPORTER_SENT, "x").add(1)
+    assert telemetry.value(metrics.SPANS_OPEN, "tracead") == 5
     telemetry.forget_observed()
-    assert telemetry.value(catalogue.SPANS_OPEN, "tracead") == 0
-    assert telemetry.value(catalogue.EXPORTER_SENT, "x") == 1
+    assert telemetry.value(metrics.SPANS_OPEN, "tracead") == 0
+    assert telemetry.value(metrics.EXPORTER_SENT, "x") == 1
 
 
 def listening(port: int) -> dict[str, object]:
@@ -103,7 +103,7 @@ def listening(port: int) -> dict[str, object]:
 
 async def test_the_endpoint_gives_text_that_prometheus_reads() -> None:
     async with running(listening(0), registry=House().registry) as service:
-        service.telemetry.counter(catalogue.EXPORTER_SENT, "file").add(7)
+        service.telemetry.counter(metrics.EXPORTER_SENT, "file").add(7)
         url = f"http://127.0.0.1:{service.metrics.ports[0]}"
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{url}/metrics") as response:

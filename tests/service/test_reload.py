@@ -17,11 +17,12 @@ from otel_tracead.component import Consumer, Factory, Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import ConfigError, RetryableError, StartError
 from otel_tracead.exporting import ExporterConfig, QueuedExporter
+from otel_tracead.metrics import EXPORTER_SENT, SPANS_OPEN
 from otel_tracead.service.config import ServiceConfig, decode
 from otel_tracead.service.lifecycle import Service
 from otel_tracead.service.registry import Registry
 from otel_tracead.service.uris import merge
-from otel_tracead.telemetry import EXPORTER_SENT, SPANS_OPEN, Telemetry
+from otel_tracead.telemetry import Telemetry
 from otel_tracead.testing import RecordingSender
 
 SILENT = {"service": {"telemetry": {"metrics": {"level": "none"}}}}

@@ -19,7 +19,7 @@ from otel_tracead.kafka.client import ClientLog
 from otel_tracead.kafka.encodings import ENCODERS
 from otel_tracead.kafka.errors import meaning
 from otel_tracead.log_limit import LogLimiter
-from otel_tracead.telemetry import EXPORTER_REJECTED
+from otel_tracead.metrics import EXPORTER_REJECTED
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead_exporters.kafka.config import KafkaConfig
 from otel_tracead_exporters.kafka.records import Record, RecordCutter

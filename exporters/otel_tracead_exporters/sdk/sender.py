@@ -13,7 +13,7 @@ from otel_tracead.component import Settings
 from otel_tracead.daemon import DaemonThread
 from otel_tracead.errors import InvalidRequest, RetryableError
 from otel_tracead.log_limit import LogLimiter
-from otel_tracead.telemetry import EXPORTER_REJECTED
+from otel_tracead.metrics import EXPORTER_REJECTED
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead_exporters.sdk.config import SdkConfig
 from otel_tracead_exporters.sdk.finding import make

@@ -17,7 +17,7 @@ from otel_tracead.extensions.file_storage.database_file import Damage
 from otel_tracead.extensions.file_storage.record_file import RecordFile
 from otel_tracead.extensions.file_storage.store import FileStore
 from otel_tracead.log_limit import LogLimiter
-from otel_tracead.telemetry import (
+from otel_tracead.metrics import (
     STORAGE_BYTES,
     STORAGE_COMMITS,
     STORAGE_DAMAGED,

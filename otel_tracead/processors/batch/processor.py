@@ -5,7 +5,7 @@ import math
 from contextlib import suppress
 from typing import Final
 
-from otel_tracead import telemetry as catalogue
+from otel_tracead import metrics
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, RetryableError
@@ -40,14 +40,14 @@ class BatchProcessor:
         self._accumulator = Accumulator(config)
         self._logger = settings.logger
         count = settings.telemetry.counter
-        self._incoming = count(catalogue.PROCESSOR_INCOMING, settings.id)
-        self._outgoing = count(catalogue.PROCESSOR_OUTGOING, settings.id)
-        self._dropped = count(catalogue.SPANS_DROPPED, settings.id)
+        self._incoming = count(metrics.PROCESSOR_INCOMING, settings.id)
+        self._outgoing = count(metrics.PROCESSOR_OUTGOING, settings.id)
+        self._dropped = count(metrics.SPANS_DROPPED, settings.id)
         self._triggers = {
-            Trigger.SIZE: count(catalogue.BATCH_SIZE_TRIGGER, settings.id),
-            Trigger.TIMEOUT: count(catalogue.BATCH_TIMEOUT_TRIGGER, settings.id),
+            Trigger.SIZE: count(metrics.BATCH_SIZE_TRIGGER, settings.id),
+            Trigger.TIMEOUT: count(metrics.BATCH_TIMEOUT_TRIGGER, settings.id),
         }
-        self._sizes = settings.telemetry.histogram(catalogue.BATCH_SEND_SIZE, settings.id)
+        self._sizes = settings.telemetry.histogram(metrics.BATCH_SEND_SIZE, settings.id)
         self._arrived = asyncio.Event()
         self._sending: Consignment | None = None
         self._sender: asyncio.Task[None] | None = None

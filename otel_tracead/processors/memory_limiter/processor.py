@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from otel_tracead import telemetry as catalogue
+from otel_tracead import metrics
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure
@@ -93,10 +93,10 @@ class MemoryLimiter:
         self._measure = measure
         self._logger = settings.logger
         self._health = settings.health
-        self._accepted = settings.telemetry.counter(catalogue.MEMORY_LIMITER_ACCEPTED, settings.id)
-        self._refused = settings.telemetry.counter(catalogue.MEMORY_LIMITER_REFUSED, settings.id)
-        self._incoming = settings.telemetry.counter(catalogue.PROCESSOR_INCOMING, settings.id)
-        self._outgoing = settings.telemetry.counter(catalogue.PROCESSOR_OUTGOING, settings.id)
+        self._accepted = settings.telemetry.counter(metrics.MEMORY_LIMITER_ACCEPTED, settings.id)
+        self._refused = settings.telemetry.counter(metrics.MEMORY_LIMITER_REFUSED, settings.id)
+        self._incoming = settings.telemetry.counter(metrics.PROCESSOR_INCOMING, settings.id)
+        self._outgoing = settings.telemetry.counter(metrics.PROCESSOR_OUTGOING, settings.id)
         self._timer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

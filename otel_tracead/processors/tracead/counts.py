@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.component import Settings
 from otel_tracead.processors.tracead.parcels import Parcel
 from otel_tracead.processors.tracead.scoring import SHOWN_AT_ONCE, Tally
@@ -26,16 +26,16 @@ class Counts:
 
     def __init__(self, settings: Settings, assembler: Assembler, pending: Callable[[], int]) -> None:
         numbers, name = settings.telemetry, settings.id
-        numbers.observe(telemetry.TRACES_OPEN, lambda: assembler.open_traces, name)
-        numbers.observe(telemetry.SPANS_OPEN, lambda: assembler.open_spans, name)
-        numbers.observe(telemetry.SPANS_PENDING, pending, name)
-        numbers.observe(telemetry.SPANS_WITHDRAWN, lambda: assembler.withdrawn_spans, name)
-        numbers.observe(telemetry.SPANS_REPLAYED, lambda: assembler.replayed_spans, name)
-        self.incoming = numbers.counter(telemetry.PROCESSOR_INCOMING, name)
+        numbers.observe(metrics.TRACES_OPEN, lambda: assembler.open_traces, name)
+        numbers.observe(metrics.SPANS_OPEN, lambda: assembler.open_spans, name)
+        numbers.observe(metrics.SPANS_PENDING, pending, name)
+        numbers.observe(metrics.SPANS_WITHDRAWN, lambda: assembler.withdrawn_spans, name)
+        numbers.observe(metrics.SPANS_REPLAYED, lambda: assembler.replayed_spans, name)
+        self.incoming = numbers.counter(metrics.PROCESSOR_INCOMING, name)
         self._settings = settings
-        self._by_release = {one: numbers.counter(telemetry.TRACES_RELEASED, name, one.value) for one in Release}
-        self._trace_spans = numbers.histogram(telemetry.TRACE_SPANS, name)
-        self._latency = numbers.histogram(telemetry.RELEASE_LATENCY, name)
+        self._by_release = {one: numbers.counter(metrics.TRACES_RELEASED, name, one.value) for one in Release}
+        self._trace_spans = numbers.histogram(metrics.TRACE_SPANS, name)
+        self._latency = numbers.histogram(metrics.RELEASE_LATENCY, name)
         self._counters = {(metric, rest): numbers.counter(metric, name, *rest) for metric, rest in SHOWN_AT_ONCE}
 
     def released(self, traces: Sequence[Trace]) -> int:

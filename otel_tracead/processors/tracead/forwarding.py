@@ -8,8 +8,8 @@ from otel_tracead.component import Consumer, Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import PermanentError, RetryableError
 from otel_tracead.log_limit import LogLimiter
+from otel_tracead.metrics import PROCESSOR_OUTGOING, SPANS_DROPPED
 from otel_tracead.processors.tracead.parcels import Parcel
-from otel_tracead.telemetry import PROCESSOR_OUTGOING, SPANS_DROPPED
 
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.component import Settings
 from otel_tracead.errors import StartError, TooLarge
 from otel_tracead.log_limit import LogLimiter
@@ -43,7 +43,7 @@ class Journal:
 
     def __init__(self, store: Store, settings: Settings, decision_cache: int) -> None:
         counter, label = settings.telemetry.counter, settings.id
-        self._failures = {what: counter(telemetry.JOURNAL_FAILURES, label, what) for what in ("write", "read")}
+        self._failures = {what: counter(metrics.JOURNAL_FAILURES, label, what) for what in ("write", "read")}
         self._log = LogLimiter(settings.logger)
         self._store = store
         self._settings = settings
@@ -58,7 +58,7 @@ class Journal:
         self._failing: list[Journaled] = []
         self._closing = False
         self._refusing_until = 0.0
-        settings.telemetry.observe(telemetry.JOURNAL_REQUESTS, lambda: self._living, label)
+        settings.telemetry.observe(metrics.JOURNAL_REQUESTS, lambda: self._living, label)
 
     async def open(self) -> None:
         """Take over what is stored, and read all of it but the spans.

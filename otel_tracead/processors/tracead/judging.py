@@ -10,9 +10,9 @@ from otel_tracead.component import Settings
 from otel_tracead.detection.marking import ERROR, TIMEOUT
 from otel_tracead.detection.verdicts import Detector
 from otel_tracead.log_limit import LogLimiter
+from otel_tracead.metrics import SCORING_DURATION, SCORING_FAILURES
 from otel_tracead.processors.tracead.scoring import Rules, Scored, pass_unscored, score
 from otel_tracead.processors.tracead.thread import ScoringThread
-from otel_tracead.telemetry import SCORING_DURATION, SCORING_FAILURES
 from otel_tracead.traces.trace import Trace
 
 PATIENCE: Final = 30.0

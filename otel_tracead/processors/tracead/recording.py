@@ -21,7 +21,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from otel_tracead.component import Settings
 from otel_tracead.errors import InputError
 from otel_tracead.log_limit import LogLimiter
-from otel_tracead.telemetry import TRACES_NOT_RECORDED
+from otel_tracead.metrics import TRACES_NOT_RECORDED
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire._shallow import SpanHead
 from otel_tracead.wire.batch import Envelope, SpanBatch, concatenate, group

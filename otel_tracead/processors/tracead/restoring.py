@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from otel_tracead.component import Settings
+from otel_tracead.metrics import JOURNAL_SPANS
 from otel_tracead.processors.tracead.journal import Journal
 from otel_tracead.processors.tracead.judged import StoredRequest
 from otel_tracead.processors.tracead.parcels import Parcel
-from otel_tracead.telemetry import JOURNAL_SPANS
 from otel_tracead.wire.batch import SpanBatch
 
 _TICK: Final = 0.2  # seconds

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.detection.annotate import Mode, annotate_late, annotate_unscored
 from otel_tracead.detection.marking import ERROR, INVALID_ID, TIMEOUT, Marked, mark, mark_unscored
 from otel_tracead.detection.verdicts import UNKNOWN_TRAFFIC, AnomalyType, Detector, Level, TraceVerdict
+from otel_tracead.metrics import Metric
 from otel_tracead.processors.tracead.config import TraceadConfig
 from otel_tracead.processors.tracead.parcels import Parcel, left_out, pack, pack_loose
-from otel_tracead.telemetry import Metric
 from otel_tracead.traces.assembler import Invalid, Late
 from otel_tracead.traces.late import Decision
 from otel_tracead.traces.trace import Trace
@@ -21,15 +21,15 @@ Tally = Counter[tuple[Metric, tuple[str, ...]]]
 """How much to add to which metric, by its labels after the first (the processor's id)."""
 
 SHOWN_AT_ONCE: Final[tuple[tuple[Metric, tuple[str, ...]], ...]] = (
-    (telemetry.TRACES_SCORED, ()),
-    *((telemetry.TRACES_ANOMALOUS, (level.value,)) for level in Level),
-    *((telemetry.SPANS_ANOMALOUS, (type_.value,)) for type_ in AnomalyType),
-    *((telemetry.TRACES_UNSCORED, (reason,)) for reason in (UNKNOWN_TRAFFIC, ERROR, TIMEOUT)),
-    (telemetry.TRACES_INCOMPLETE, ()),
-    (telemetry.SPANS_LATE, ()),
-    (telemetry.SPANS_INVALID_ID, ()),
-    (telemetry.SPANS_SPOOFED, ()),
-    (telemetry.SPANS_UNKNOWN_LABEL, ()),
+    (metrics.TRACES_SCORED, ()),
+    *((metrics.TRACES_ANOMALOUS, (level.value,)) for level in Level),
+    *((metrics.SPANS_ANOMALOUS, (type_.value,)) for type_ in AnomalyType),
+    *((metrics.TRACES_UNSCORED, (reason,)) for reason in (UNKNOWN_TRAFFIC, ERROR, TIMEOUT)),
+    (metrics.TRACES_INCOMPLETE, ()),
+    (metrics.SPANS_LATE, ()),
+    (metrics.SPANS_INVALID_ID, ()),
+    (metrics.SPANS_SPOOFED, ()),
+    (metrics.SPANS_UNKNOWN_LABEL, ()),
 )
 """What a stage shows as 0 from its start: who watches a series for growth does not see how it began."""
 
@@ -94,15 +94,15 @@ def pass_unscored(traces: Sequence[Trace], reason: str, rules: Rules) -> Scored:
 def pass_late(late: Late, rules: Rules) -> Scored:
     """Annotate and pack spans that came after their trace's verdict; those of traces left out are left out too."""
     tally: Tally = Counter()
-    tally[telemetry.SPANS_LATE, ()] = len(late.spans)
+    tally[metrics.SPANS_LATE, ()] = len(late.spans)
     annotated = annotate_late(late.spans, late.decisions)
-    tally[telemetry.SPANS_SPOOFED, ()] = annotated.spoofed
+    tally[metrics.SPANS_SPOOFED, ()] = annotated.spoofed
     spans, envelopes = annotated.spans, late.envelopes
     if rules.normal_percentage < 100:
         kept = [rules.keep(*of_span) for of_span in zip(late.trace_ids, late.decisions, strict=True)]
         spans = [span for span, keep in zip(spans, kept, strict=True) if keep]
         envelopes = [envelope for envelope, keep in zip(envelopes, kept, strict=True) if keep]
-        tally[telemetry.SPANS_SAMPLED_OUT, ()] = kept.count(False)
+        tally[metrics.SPANS_SAMPLED_OUT, ()] = kept.count(False)
     return Scored([pack_loose(spans, envelopes, late.holds)], tally)
 
 
@@ -110,8 +110,8 @@ def pass_invalid(invalid: Invalid) -> Scored:
     """Annotate and pack spans that belong to no trace."""
     annotated = annotate_unscored(invalid.spans, INVALID_ID)
     tally: Tally = Counter()
-    tally[telemetry.SPANS_INVALID_ID, ()] = len(invalid.spans)
-    tally[telemetry.SPANS_SPOOFED, ()] = annotated.spoofed
+    tally[metrics.SPANS_INVALID_ID, ()] = len(invalid.spans)
+    tally[metrics.SPANS_SPOOFED, ()] = annotated.spoofed
     return Scored([pack_loose(annotated.spans, invalid.envelopes, invalid.holds)], tally)
 
 
@@ -135,8 +135,8 @@ def _scored(marked: list[Marked], rules: Rules) -> Scored:
     parcels = pack(going, stored=rules.stored)
     if staying:
         parcels.append(left_out(staying, stored=rules.stored))
-        tally[telemetry.TRACES_SAMPLED_OUT, ()] = len(staying)
-        tally[telemetry.SPANS_SAMPLED_OUT, ()] = sum(len(trace.spans) for trace in staying)
+        tally[metrics.TRACES_SAMPLED_OUT, ()] = len(staying)
+        tally[metrics.SPANS_SAMPLED_OUT, ()] = sum(len(trace.spans) for trace in staying)
     return Scored(parcels, tally)
 
 
@@ -151,19 +151,19 @@ def counted(marked: Sequence[Marked]) -> Tally:
             scored += 1
         if verdict.unscored is not None or verdict.anomalous or verdict.unknown_labels or not verdict.complete:
             _count_unusual(verdict, tally)
-    tally[telemetry.TRACES_SCORED, ()] = scored
-    tally[telemetry.SPANS_SPOOFED, ()] = spoofed
+    tally[metrics.TRACES_SCORED, ()] = scored
+    tally[metrics.SPANS_SPOOFED, ()] = spoofed
     return tally
 
 
 def _count_unusual(verdict: TraceVerdict, tally: Tally) -> None:
-    tally[telemetry.SPANS_UNKNOWN_LABEL, ()] += verdict.unknown_labels
+    tally[metrics.SPANS_UNKNOWN_LABEL, ()] += verdict.unknown_labels
     if not verdict.complete and verdict.unscored not in (ERROR, TIMEOUT):  # there nobody looked
-        tally[telemetry.TRACES_INCOMPLETE, ()] += 1
+        tally[metrics.TRACES_INCOMPLETE, ()] += 1
     if verdict.unscored is not None:
-        tally[telemetry.TRACES_UNSCORED, (verdict.unscored,)] += 1
+        tally[metrics.TRACES_UNSCORED, (verdict.unscored,)] += 1
     elif verdict.anomalous:
-        tally[telemetry.TRACES_ANOMALOUS, (verdict.level or "",)] += 1
+        tally[metrics.TRACES_ANOMALOUS, (verdict.level or "",)] += 1
         for span in verdict.spans.values():
             if span.anomalous:
-                tally[telemetry.SPANS_ANOMALOUS, (span.type or "",)] += 1
+                tally[metrics.SPANS_ANOMALOUS, (span.type or "",)] += 1

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.component import Settings
 from otel_tracead.detection.drift import FollowsDrift
 from otel_tracead.detection.verdicts import Detector, ModelInfo
@@ -65,10 +65,10 @@ class ModelSupply:
         judging.moved = self._moved
         self._loaded(judging.detector)
         for quantile in _QUANTILES:
-            self._telemetry.observe(telemetry.DRIFT, partial(self._drift, quantile), self._id, f"{quantile:g}")
-        self._telemetry.observe(telemetry.DRIFT_LABELS, lambda: len(self._slower()), self._id)
+            self._telemetry.observe(metrics.DRIFT, partial(self._drift, quantile), self._id, f"{quantile:g}")
+        self._telemetry.observe(metrics.DRIFT_LABELS, lambda: len(self._slower()), self._id)
         for outcome in ("loaded", "refused", "reverted"):
-            self._telemetry.counter(telemetry.MODEL_LOADS, self._id, outcome)  # 0 from the start, as SHOWN_AT_ONCE
+            self._telemetry.counter(metrics.MODEL_LOADS, self._id, outcome)  # 0 from the start, as SHOWN_AT_ONCE
 
     async def prepare(self, config: TraceadConfig) -> Callable[[], None]:
         """Load what *config* says, if that is another model or another use of it; gives what puts it in force.
@@ -147,11 +147,11 @@ class ModelSupply:
         provider = model.execution_provider
         self._logger.info(event, model=model.name, version=model.version, execution_provider=provider)
         self._info.forget_observed()
-        self._info.observe(telemetry.MODEL_INFO, lambda: 1.0, self._id, model.name, model.version, provider)
-        self._info.observe(telemetry.MODEL_AGE, lambda: _age(model), self._id)
+        self._info.observe(metrics.MODEL_INFO, lambda: 1.0, self._id, model.name, model.version, provider)
+        self._info.observe(metrics.MODEL_AGE, lambda: _age(model), self._id)
 
     def _count(self, outcome: str) -> None:
-        self._telemetry.counter(telemetry.MODEL_LOADS, self._id, outcome).add()
+        self._telemetry.counter(metrics.MODEL_LOADS, self._id, outcome).add()
 
     def _slower(self) -> "np.typing.NDArray[np.float64]":
         detector = self._serving().detector

@@ -6,7 +6,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.component import Consumer, Settings
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import RetryableError, StartError
@@ -47,16 +47,16 @@ class KafkaReceiver:
         self._observed: set[tuple[str, int]] = set()
         self._count = settings.telemetry.counter
         self._id = settings.id
-        self._accepted = self._count(telemetry.RECEIVER_ACCEPTED, self._id, _TRANSPORT)
-        self._refused = self._count(telemetry.RECEIVER_REFUSED, self._id, _TRANSPORT)
-        self._failed = self._count(telemetry.RECEIVER_FAILED, self._id, _TRANSPORT)
+        self._accepted = self._count(metrics.RECEIVER_ACCEPTED, self._id, _TRANSPORT)
+        self._refused = self._count(metrics.RECEIVER_REFUSED, self._id, _TRANSPORT)
+        self._failed = self._count(metrics.RECEIVER_FAILED, self._id, _TRANSPORT)
         self._outcomes = {
-            outcome: self._count(telemetry.RECEIVER_REQUESTS, self._id, _TRANSPORT, outcome)
+            outcome: self._count(metrics.RECEIVER_REQUESTS, self._id, _TRANSPORT, outcome)
             for outcome in ("success", "refused", "invalid", "failure")
         }
         observe = settings.telemetry.observe
-        observe(telemetry.KAFKA_BROKERS_UP, lambda: self._poller.brokers_up if self._poller else 0, self._id)
-        observe(telemetry.KAFKA_UNSETTLED, self._unsettled, self._id)
+        observe(metrics.KAFKA_BROKERS_UP, lambda: self._poller.brokers_up if self._poller else 0, self._id)
+        observe(metrics.KAFKA_UNSETTLED, self._unsettled, self._id)
 
     async def start(self) -> None:
         """Begin to poll; brokers that are away are waited for.
@@ -109,7 +109,7 @@ class KafkaReceiver:
 
     def assigned(self, partition: Partition) -> None:
         """Note that *partition* is ours."""
-        self._count(telemetry.KAFKA_PARTITION_START, self._id).add()
+        self._count(metrics.KAFKA_PARTITION_START, self._id).add()
         self._logger.info(
             "partition assigned", topic=partition.topic, partition=partition.number, offset=partition.next
         )
@@ -117,12 +117,12 @@ class KafkaReceiver:
             self._observed.add(partition.key)
             labels = (self._id, partition.topic, str(partition.number))
             key, observe = partition.key, self._settings.telemetry.observe
-            observe(telemetry.KAFKA_OFFSET, lambda: self._of(key, lambda found: found.next - 1), *labels)
-            observe(telemetry.KAFKA_LAG, lambda: self._of(key, lambda found: max(0, found.high - found.next)), *labels)
+            observe(metrics.KAFKA_OFFSET, lambda: self._of(key, lambda found: found.next - 1), *labels)
+            observe(metrics.KAFKA_LAG, lambda: self._of(key, lambda found: max(0, found.high - found.next)), *labels)
 
     def revoked(self, partition: Partition, *, lost: bool) -> None:
         """Note that *partition* is no longer ours."""
-        self._count(telemetry.KAFKA_PARTITION_CLOSE, self._id).add()
+        self._count(metrics.KAFKA_PARTITION_CLOSE, self._id).add()
         self._logger.info(
             "partition lost" if lost else "partition revoked",
             topic=partition.topic,
@@ -132,7 +132,7 @@ class KafkaReceiver:
 
     def error(self, error: KafkaError) -> None:
         """Note that the client had an error; one that it cannot live with ends the service."""
-        self._count(telemetry.KAFKA_ERRORS, self._id).add()
+        self._count(metrics.KAFKA_ERRORS, self._id).add()
         if (
             error.fatal() and self._poller is not None
         ):  # at the end, another with our group_instance_id may be there already
@@ -152,7 +152,7 @@ class KafkaReceiver:
 
     def commit_failed(self, error: KafkaError) -> None:
         """Note that offsets were not committed."""
-        self._count(telemetry.KAFKA_COMMIT_FAILURES, self._id).add()
+        self._count(metrics.KAFKA_COMMIT_FAILURES, self._id).add()
         self._logs.warning("offsets could not be committed; they will be again", error=error.name())
 
     async def _hand_on_all(self, poller: Poller) -> None:
@@ -169,9 +169,9 @@ class KafkaReceiver:
         if chunk.delivery.withdrawn:
             return
         labels = (self._id, chunk.partition.topic, str(chunk.partition.number))
-        self._count(telemetry.KAFKA_RECORDS, *labels).add(chunk.records)
+        self._count(metrics.KAFKA_RECORDS, *labels).add(chunk.records)
         if chunk.duplicates:
-            self._count(telemetry.KAFKA_DUPLICATES, *labels).add(chunk.duplicates)
+            self._count(metrics.KAFKA_DUPLICATES, *labels).add(chunk.duplicates)
         if not chunk.delivery.replayed:  # else whoever read them before has set them aside
             for poison in chunk.poison:
                 self._set_aside(poison, chunk, labels)
@@ -218,7 +218,7 @@ class KafkaReceiver:
 
     def _set_aside(self, poison: Poison, chunk: Chunk, labels: tuple[str, str, str]) -> None:
         self._outcomes["invalid"].add()
-        self._count(telemetry.KAFKA_UNMARSHAL_FAILED, *labels).add()
+        self._count(metrics.KAFKA_UNMARSHAL_FAILED, *labels).add()
         self._logs.warning(
             "a record cannot be read and is left out", **_place(poison), reason=_without_content(poison.reason)
         )
@@ -227,7 +227,7 @@ class KafkaReceiver:
             self._dead_letters.put(poison, chunk.delivery.settle)
 
     def _not_set_aside(self, poison: Poison, error: Exception) -> None:
-        self._count(telemetry.KAFKA_DEAD_LETTERS_REFUSED, self._id).add()
+        self._count(metrics.KAFKA_DEAD_LETTERS_REFUSED, self._id).add()
         self._logs.warning("a record was refused by the dead letter topic", **_place(poison), error=str(error))
 
     def _of(self, key: tuple[str, int], read: Callable[[Partition], int]) -> int:

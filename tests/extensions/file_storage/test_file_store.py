@@ -14,8 +14,8 @@ from otel_tracead.errors import StartError, TooLarge
 from otel_tracead.extensions.file_storage import FACTORY, FileStorage, FileStorageConfig, store
 from otel_tracead.extensions.file_storage.database_file import Unavailable
 from otel_tracead.extensions.file_storage.extension import file_name
+from otel_tracead.metrics import STORAGE_BYTES, STORAGE_COMMITS, STORAGE_RECORDS, STORAGE_SIZE, STORAGE_STORED
 from otel_tracead.storage import Entry, Log, Storage, StorageUnavailable, Store
-from otel_tracead.telemetry import STORAGE_BYTES, STORAGE_COMMITS, STORAGE_RECORDS, STORAGE_SIZE, STORAGE_STORED
 from tests.extensions.file_storage.disk import NAME, Disk, files, running
 
 

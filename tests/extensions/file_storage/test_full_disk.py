@@ -14,8 +14,8 @@ import pytest
 from otel_tracead.errors import StartError
 from otel_tracead.extensions.file_storage import spare, store
 from otel_tracead.health import Status
+from otel_tracead.metrics import STORAGE_DAMAGED, STORAGE_FAILURES
 from otel_tracead.storage import Log, StorageUnavailable
-from otel_tracead.telemetry import STORAGE_DAMAGED, STORAGE_FAILURES
 from tests.extensions.file_storage.disk import NAME, Disk, running
 
 

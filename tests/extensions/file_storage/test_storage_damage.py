@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from otel_tracead.errors import StartError
 from otel_tracead.extensions.file_storage import database
 from otel_tracead.health import Status
-from otel_tracead.telemetry import STORAGE_DAMAGED
+from otel_tracead.metrics import STORAGE_DAMAGED
 from tests.extensions.file_storage.disk import NAME, body, files, running
 
 RECORDS = 120

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_tracead.telemetry import STORAGE_DAMAGED
+from otel_tracead.metrics import STORAGE_DAMAGED
 from tests.extensions.file_storage.disk import body, running
 from tools.peers import guarded
 

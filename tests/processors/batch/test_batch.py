@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tracead import telemetry as catalogue
+from otel_tracead import metrics
 from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, ConfigError, PermanentError
@@ -112,10 +112,10 @@ async def test_small_requests_are_joined_by_age_and_by_size() -> None:
     await until(16, consumer)
     await batch.shutdown()
     value = settings.telemetry.value
-    assert value(catalogue.BATCH_TIMEOUT_TRIGGER, "batch") == 1
-    assert value(catalogue.BATCH_SIZE_TRIGGER, "batch") == 1
-    assert value(catalogue.BATCH_SEND_SIZE, "batch") == 2
-    assert value(catalogue.PROCESSOR_INCOMING, "batch") == value(catalogue.PROCESSOR_OUTGOING, "batch") == 16
+    assert value(metrics.BATCH_TIMEOUT_TRIGGER, "batch") == 1
+    assert value(metrics.BATCH_SIZE_TRIGGER, "batch") == 1
+    assert value(metrics.BATCH_SEND_SIZE, "batch") == 2
+    assert value(metrics.PROCESSOR_INCOMING, "batch") == value(metrics.PROCESSOR_OUTGOING, "batch") == 16
 
 
 async def test_no_batch_is_over_the_maximum() -> None:
@@ -164,7 +164,7 @@ async def test_a_batch_that_nobody_will_take_does_not_stop_the_next_one() -> Non
     await until(3, consumer)
     await batch.shutdown()
     assert lost.holds == kept.holds == 0
-    assert settings.telemetry.value(catalogue.SPANS_DROPPED, "batch") == 2
+    assert settings.telemetry.value(metrics.SPANS_DROPPED, "batch") == 2
 
 
 async def test_while_one_batch_waits_another_fills_and_then_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

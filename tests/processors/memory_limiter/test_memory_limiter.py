@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tracead import telemetry as catalogue
+from otel_tracead import metrics
 from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, ConfigError
@@ -107,10 +107,10 @@ async def test_it_refuses_while_memory_is_short() -> None:
     await limiter.shutdown()
     value = settings.telemetry.value
     assert len(consumer.spans) == 6
-    assert value(catalogue.MEMORY_LIMITER_ACCEPTED, "memory_limiter") == 6
-    assert value(catalogue.MEMORY_LIMITER_REFUSED, "memory_limiter") == 6
-    assert value(catalogue.PROCESSOR_INCOMING, "memory_limiter") == 6
-    assert value(catalogue.PROCESSOR_OUTGOING, "memory_limiter") == 6
+    assert value(metrics.MEMORY_LIMITER_ACCEPTED, "memory_limiter") == 6
+    assert value(metrics.MEMORY_LIMITER_REFUSED, "memory_limiter") == 6
+    assert value(metrics.PROCESSOR_INCOMING, "memory_limiter") == 6
+    assert value(metrics.PROCESSOR_OUTGOING, "memory_limiter") == 6
 
 
 async def test_the_next_consumers_refusal_is_passed_on() -> None:

@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from span_builders import encoded, trace_id
 from tracead_stage import ANOMALOUS, Stage
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.errors import Backpressure
 from otel_tracead.processors.tracead.bounds import Bounds
 
@@ -72,5 +72,5 @@ async def test_every_span_goes_on_exactly_once(seed):
     assert Counter(identity(span) for _, span in stage.backend.got) == sent
     assert all(delivery.holds == 0 for delivery in stage.deliveries)
     assert stage.processor.undelivered == 0
-    assert stage.value(telemetry.PROCESSOR_OUTGOING) == stage.value(telemetry.PROCESSOR_INCOMING) == sent.total()
-    assert stage.value(telemetry.SPANS_PENDING) == stage.value(telemetry.SPANS_OPEN) == 0
+    assert stage.value(metrics.PROCESSOR_OUTGOING) == stage.value(metrics.PROCESSOR_INCOMING) == sent.total()
+    assert stage.value(metrics.SPANS_PENDING) == stage.value(metrics.SPANS_OPEN) == 0

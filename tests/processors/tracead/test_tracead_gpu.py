@@ -6,7 +6,7 @@ import structlog
 from span_builders import encoded
 from tracead_stage import FakeDetector, Stage, until
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.detection.verdicts import ModelInfo, TraceVerdict
 from otel_tracead.traces.trace import Trace
 
@@ -28,7 +28,7 @@ class OnGpu(FakeDetector):
 
 
 def providers(stage: Stage) -> list[str]:
-    return [labels[3] for labels in dict(stage.settings.telemetry.collect())[telemetry.MODEL_INFO]]
+    return [labels[3] for labels in dict(stage.settings.telemetry.collect())[metrics.MODEL_INFO]]
 
 
 def test_a_model_says_where_it_runs_now() -> None:
@@ -58,8 +58,8 @@ async def test_a_gpu_that_fails_is_told_once_and_costs_no_trace() -> None:
         ("info", "model moved"),
     ]
     assert next(log["error"] for log in logs if log["log_level"] == "error") == ILLEGAL
-    assert stage.value(telemetry.SCORING_FAILURES) == 0
-    assert stage.value(telemetry.TRACES_SCORED) == 3
+    assert stage.value(metrics.SCORING_FAILURES) == 0
+    assert stage.value(metrics.TRACES_SCORED) == 3
 
 
 async def test_a_gpu_that_does_not_work_from_the_start_is_told() -> None:

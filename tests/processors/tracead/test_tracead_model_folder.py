@@ -11,7 +11,7 @@ import pytest
 from span_builders import encoded
 from tracead_stage import Stage, until
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.artifact import folder as artifacts
 from otel_tracead.artifact.manifest import ReportCard
 from otel_tracead.detection.detector import ModelDetector
@@ -45,7 +45,7 @@ class Watched(Stage):
 
     @property
     def version(self) -> str:
-        (labels,) = dict(self.settings.telemetry.collect())[telemetry.MODEL_INFO]
+        (labels,) = dict(self.settings.telemetry.collect())[metrics.MODEL_INFO]
         return labels[2]
 
     async def looks(self, number: int = 6) -> None:
@@ -81,7 +81,7 @@ async def test_a_folder_that_is_overwritten_is_taken_when_it_is_whole(
             await stage.looks(2)  # slower than anybody copies: half-copied folders are looked at, and refused
             assert stage.version == "1" or all((place / name).stat().st_size for name in names)
         await until(lambda: stage.version == "2")
-        assert stage.value(telemetry.MODEL_LOADS, "loaded") == 1
+        assert stage.value(metrics.MODEL_LOADS, "loaded") == 1
 
 
 async def test_a_quick_copy_is_not_even_looked_at_before_it_is_whole(both: tuple[Path, Path], place: Path) -> None:
@@ -90,7 +90,7 @@ async def test_a_quick_copy_is_not_even_looked_at_before_it_is_whole(both: tuple
         for _ in steps_of_copying(both[1], place, names):
             pass
         await until(lambda: stage.version == "2")
-        assert stage.value(telemetry.MODEL_LOADS, "refused") == 0
+        assert stage.value(metrics.MODEL_LOADS, "refused") == 0
 
 
 async def test_rsync_renames_one_file_after_the_other(both: tuple[Path, Path], place: Path) -> None:
@@ -111,7 +111,7 @@ async def test_a_symbolic_link_is_turned(both: tuple[Path, Path], tmp_path: Path
         new.symlink_to(both[1])
         new.rename(link)
         await until(lambda: stage.version == "2")
-        assert stage.value(telemetry.MODEL_LOADS, "refused") == 0
+        assert stage.value(metrics.MODEL_LOADS, "refused") == 0
 
 
 async def test_the_folder_is_moved_away_and_another_moved_in(both: tuple[Path, Path], place: Path) -> None:
@@ -131,10 +131,10 @@ async def test_a_changed_file_is_refused(place: Path) -> None:
         content[len(content) // 2] ^= 1
         (place / "model.onnx").write_bytes(content)
         (place / "manifest.json").write_bytes((place / "manifest.json").read_bytes().replace(b'"1"', b'"9"', 1))
-        await until(lambda: stage.value(telemetry.MODEL_LOADS, "refused"))
+        await until(lambda: stage.value(metrics.MODEL_LOADS, "refused"))
         await stage.looks()
         assert stage.version == "1"
-        assert stage.value(telemetry.MODEL_LOADS, "refused") == 1
+        assert stage.value(metrics.MODEL_LOADS, "refused") == 1
 
 
 @pytest.mark.parametrize("required", [True, False])
@@ -145,7 +145,7 @@ async def test_a_model_whose_check_did_not_hold_needs_permission(place: Path, re
     async with Watched(place, require_report_card=required) as stage:
         artifacts.save(place, manifest_of(model).model_copy(update=changes), contents_of(model))
         outcome = "refused" if required else "loaded"
-        await until(lambda: stage.value(telemetry.MODEL_LOADS, outcome))
+        await until(lambda: stage.value(metrics.MODEL_LOADS, outcome))
         assert stage.version == ("1" if required else "2")
 
 

@@ -7,7 +7,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from span_builders import batch, encoded, trace_id
 from tracead_stage import ANOMALOUS, NORMAL, Stage, until
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.detection.verdicts import TraceVerdict
 from otel_tracead.errors import ArtifactError, Backpressure, PermanentError
@@ -64,7 +64,7 @@ async def test_the_root_may_release_early():
         await stage.send(encoded(1, 1))
         await until(lambda: len(stage.backend.got) == 2)
         assert by_name(stage)["operation 2"]["trace.release"] == "root"
-        assert stage.value(telemetry.TRACES_RELEASED, "root") == 1
+        assert stage.value(metrics.TRACES_RELEASED, "root") == 1
 
 
 async def test_late_spans_go_on_at_once_with_the_verdict():
@@ -82,8 +82,8 @@ async def test_late_spans_go_on_at_once_with_the_verdict():
             "late 3": {"late": True, "late_verdict": "unscored"},
         }
         assert delivery.holds == 0
-        assert stage.value(telemetry.SPANS_LATE) == 3
-        assert stage.value(telemetry.TRACES_RELEASED, "wait") == 3
+        assert stage.value(metrics.SPANS_LATE) == 3
+        assert stage.value(metrics.TRACES_RELEASED, "wait") == 3
 
 
 async def test_spans_of_a_trace_that_is_being_scored_wait_for_its_verdict():
@@ -93,12 +93,12 @@ async def test_spans_of_a_trace_that_is_being_scored_wait_for_its_verdict():
         await stage.send(encoded(1, 1))
         await until(lambda: stage.detector.batches)
         delivery = await stage.send(encoded(1, 2, name="late"))
-        assert stage.value(telemetry.SPANS_PENDING) == 2
+        assert stage.value(metrics.SPANS_PENDING) == 2
         stage.detector.gate.set()
         await until(lambda: len(stage.backend.got) == 2)
         assert by_name(stage)["late"] == {"late": True, "late_verdict": "anomalous"}
         assert delivery.holds == 0
-        assert stage.value(telemetry.SPANS_PENDING) == 0
+        assert stage.value(metrics.SPANS_PENDING) == 0
 
 
 async def test_a_trace_over_its_limit_is_scored_at_once_and_the_rest_follows():
@@ -114,8 +114,8 @@ async def test_one_trace_too_many_releases_the_oldest():
     async with Stage(wait_duration="10m", num_traces=2) as stage:
         await stage.send(encoded(1, 1), encoded(2, 1), encoded(3, 1))
         await until(lambda: len(stage.backend.got) == 1)
-        assert stage.value(telemetry.TRACES_RELEASED, "limit") == 1
-        assert (stage.value(telemetry.TRACES_OPEN), stage.value(telemetry.SPANS_OPEN)) == (2, 2)
+        assert stage.value(metrics.TRACES_RELEASED, "limit") == 1
+        assert (stage.value(metrics.TRACES_OPEN), stage.value(metrics.SPANS_OPEN)) == (2, 2)
 
 
 @pytest.mark.parametrize("bounds", [Bounds(batch_spans=4), Bounds(batch_bytes=4 * len(encoded(1, 1)))])
@@ -133,7 +133,7 @@ async def test_spans_without_valid_ids_go_on_at_once_and_say_so():
         await until(lambda: len(stage.backend.got) == 2)
         assert [own(span) for _, span in stage.backend.got] == [{"unscored": "invalid_id"}] * 2
         assert delivery.holds == 0
-        assert stage.value(telemetry.SPANS_INVALID_ID) == 2
+        assert stage.value(metrics.SPANS_INVALID_ID) == 2
 
 
 async def test_an_empty_request_is_settled_at_once():
@@ -149,9 +149,9 @@ async def test_a_failing_detector_unscores_only_what_it_fails_for():
         attributes = by_name(stage)
         assert attributes["2"] == {"unscored": "error"}
         assert all("trace.anomalous" in attributes[name] for name in "0134")
-        assert stage.value(telemetry.SCORING_FAILURES) == 1
-        assert stage.value(telemetry.TRACES_UNSCORED, "error") == 1
-        assert stage.value(telemetry.TRACES_SCORED) == 4
+        assert stage.value(metrics.SCORING_FAILURES) == 1
+        assert stage.value(metrics.TRACES_UNSCORED, "error") == 1
+        assert stage.value(metrics.TRACES_SCORED) == 4
 
 
 async def test_a_hanging_detector_is_passed_by_until_it_comes_back():
@@ -163,7 +163,7 @@ async def test_a_hanging_detector_is_passed_by_until_it_comes_back():
         await until(lambda: len(stage.backend.got) == 2)
         assert by_name(stage) == {"1": {"unscored": "timeout"}, "2": {"unscored": "timeout"}}
         assert stage.detector.batches == [1]
-        assert stage.value(telemetry.TRACES_UNSCORED, "timeout") == stage.value(telemetry.SCORING_FAILURES) == 2
+        assert stage.value(metrics.TRACES_UNSCORED, "timeout") == stage.value(metrics.SCORING_FAILURES) == 2
         stage.detector.gate.set()
         await until(lambda: not stage.processor._judging._thread.busy)
         await stage.send(encoded(3, 1, name="3"))
@@ -190,7 +190,7 @@ async def test_a_full_consumer_delays_spans_and_loses_none(full):
     async with Stage(Bounds(pending_spans=4)) as stage:
         stage.backend.full = full
         delivery = await stage.send(*(encoded(1, n) for n in range(1, 4)), encoded(2, 1))
-        await until(lambda: stage.value(telemetry.SPANS_PENDING) == 4)
+        await until(lambda: stage.value(metrics.SPANS_PENDING) == 4)
         with pytest.raises(Backpressure):
             stage.processor.admit(1)
         with pytest.raises(Backpressure):
@@ -201,7 +201,7 @@ async def test_a_full_consumer_delays_spans_and_loses_none(full):
         await until(lambda: len(stage.backend.got) == 4)
         assert delivery.holds == 0
         stage.processor.admit(1)
-        assert stage.value(telemetry.PROCESSOR_INCOMING) == stage.value(telemetry.PROCESSOR_OUTGOING) == 4
+        assert stage.value(metrics.PROCESSOR_INCOMING) == stage.value(metrics.PROCESSOR_OUTGOING) == 4
 
 
 @pytest.mark.parametrize("error", [PermanentError("no"), ValueError("a bug")])
@@ -210,11 +210,11 @@ async def test_what_the_consumer_refuses_for_good_is_counted_and_settled(error):
         stage.backend.error = error
         delivery = await stage.send(encoded(1, 1), encoded(1, 2))
         await until(lambda: delivery.holds == 0)
-        assert stage.value(telemetry.SPANS_DROPPED) == 2
+        assert stage.value(metrics.SPANS_DROPPED) == 2
         stage.backend.error = None
         await stage.send(encoded(2, 1))
         await until(lambda: len(stage.backend.got) == 1)
-        assert stage.value(telemetry.PROCESSOR_OUTGOING) == 1
+        assert stage.value(metrics.PROCESSOR_OUTGOING) == 1
 
 
 async def test_sampling_leaves_out_normal_traces_and_their_late_spans_only():
@@ -227,9 +227,9 @@ async def test_sampling_leaves_out_normal_traces_and_their_late_spans_only():
         await until(lambda: late.holds == 0)
         names = Counter(Span.FromString(span).name for _, span in stage.backend.got)
         assert names == {"1": 2, "2": 2, "late 1": 1, "late 2": 1}
-        assert stage.value(telemetry.TRACES_SAMPLED_OUT) == 3
-        assert stage.value(telemetry.SPANS_SAMPLED_OUT) == 9
-        assert stage.value(telemetry.SPANS_PENDING) == 0
+        assert stage.value(metrics.TRACES_SAMPLED_OUT) == 3
+        assert stage.value(metrics.SPANS_SAMPLED_OUT) == 9
+        assert stage.value(metrics.SPANS_PENDING) == 0
 
 
 async def test_shutdown_drains_everything():
@@ -240,7 +240,7 @@ async def test_shutdown_drains_everything():
     assert len(stage.backend.got) == 200
     assert all(delivery.holds == 0 for delivery in stage.deliveries)
     assert stage.processor.undelivered == 0
-    assert stage.value(telemetry.TRACES_RELEASED, "shutdown") == 50
+    assert stage.value(metrics.TRACES_RELEASED, "shutdown") == 50
     with pytest.raises(Backpressure):
         await stage.send(encoded(1, 1))
     await stage.processor.shutdown()
@@ -381,15 +381,15 @@ async def test_everything_is_counted():
         await stage.send(encoded(1, 1), encoded(2, 1), encoded(3, 1), encoded(3, 2), marked)
         await until(lambda: len(stage.backend.got) == 5)
     value = stage.value
-    assert value(telemetry.PROCESSOR_INCOMING) == value(telemetry.PROCESSOR_OUTGOING) == 5
-    assert value(telemetry.TRACES_RELEASED, "wait") == value(telemetry.TRACE_SPANS) == 4
-    assert value(telemetry.RELEASE_LATENCY) == 4
-    assert value(telemetry.TRACES_SCORED) == 3
-    assert value(telemetry.TRACES_ANOMALOUS, "high") == value(telemetry.SPANS_ANOMALOUS, "response_time") == 1
-    assert value(telemetry.TRACES_UNSCORED, "unknown_traffic") == 1
-    assert value(telemetry.SPANS_UNKNOWN_LABEL) == 3
-    assert value(telemetry.TRACES_INCOMPLETE) == 2
-    assert value(telemetry.SPANS_SPOOFED) == 1
-    assert value(telemetry.SCORING_DURATION) >= 1
-    assert value(telemetry.SCORING_FAILURES) == value(telemetry.SPANS_DROPPED) == 0
-    assert value(telemetry.TRACES_OPEN) == value(telemetry.SPANS_OPEN) == value(telemetry.SPANS_PENDING) == 0
+    assert value(metrics.PROCESSOR_INCOMING) == value(metrics.PROCESSOR_OUTGOING) == 5
+    assert value(metrics.TRACES_RELEASED, "wait") == value(metrics.TRACE_SPANS) == 4
+    assert value(metrics.RELEASE_LATENCY) == 4
+    assert value(metrics.TRACES_SCORED) == 3
+    assert value(metrics.TRACES_ANOMALOUS, "high") == value(metrics.SPANS_ANOMALOUS, "response_time") == 1
+    assert value(metrics.TRACES_UNSCORED, "unknown_traffic") == 1
+    assert value(metrics.SPANS_UNKNOWN_LABEL) == 3
+    assert value(metrics.TRACES_INCOMPLETE) == 2
+    assert value(metrics.SPANS_SPOOFED) == 1
+    assert value(metrics.SCORING_DURATION) >= 1
+    assert value(metrics.SCORING_FAILURES) == value(metrics.SPANS_DROPPED) == 0
+    assert value(metrics.TRACES_OPEN) == value(metrics.SPANS_OPEN) == value(metrics.SPANS_PENDING) == 0

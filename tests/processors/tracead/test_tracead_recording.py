@@ -8,7 +8,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from span_builders import ENVELOPES, encoded, trace_id
 from tracead_stage import Stage, until
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.component import Kind, Settings
 from otel_tracead.processors.tracead.recording import RecordBounds, Recorder, reduced_span
 from otel_tracead.traces.trace import Trace
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_written_costs_no_span(tmp_path):
     recorder = Recorder(tmp_path / "file", given)
     recorder.offer(trace(1))
     recorder.close()
-    assert given.telemetry.value(telemetry.TRACES_NOT_RECORDED, "tracead") == 1
+    assert given.telemetry.value(metrics.TRACES_NOT_RECORDED, "tracead") == 1
 
 
 def test_what_comes_too_fast_is_left_out_and_counted(tmp_path, monkeypatch):
@@ -118,7 +118,7 @@ def test_what_comes_too_fast_is_left_out_and_counted(tmp_path, monkeypatch):
     recorder = Recorder(tmp_path, given, RecordBounds(waiting_spans=6, message_spans=1))
     for number in range(5):
         recorder.offer(trace(number))
-    assert given.telemetry.value(telemetry.TRACES_NOT_RECORDED, "tracead") == 3
+    assert given.telemetry.value(metrics.TRACES_NOT_RECORDED, "tracead") == 3
     recorder.close(timeout=0.01)
 
 

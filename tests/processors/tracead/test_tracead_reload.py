@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from span_builders import encoded, trace_id
 from tracead_stage import ANOMALOUS, FakeDetector, Stage, until
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.detection.verdicts import ModelInfo, TraceVerdict
 from otel_tracead.errors import ArtifactError
 from otel_tracead.processors.tracead.bounds import Bounds
@@ -54,11 +54,11 @@ def versions(stage: Stage) -> dict[str, str]:
 
 
 def loads(stage: Stage, outcome: str) -> float:
-    return stage.value(telemetry.MODEL_LOADS, outcome)
+    return stage.value(metrics.MODEL_LOADS, outcome)
 
 
 def which(stage: Stage) -> list[tuple[str, ...]]:
-    series = dict(stage.settings.telemetry.collect()).get(telemetry.MODEL_INFO, {})
+    series = dict(stage.settings.telemetry.collect()).get(metrics.MODEL_INFO, {})
     return [labels[1:3] for labels in series]
 
 
@@ -68,10 +68,10 @@ async def open_trace(stage: Stage) -> AsyncIterator[None]:
     async with stage:
         await stage.send(encoded(1, 1))
         yield
-        assert stage.value(telemetry.TRACES_OPEN) == 1
+        assert stage.value(metrics.TRACES_OPEN) == 1
         await stage.send(encoded(1, 2, parent=1))
     assert len(stage.backend.got) == 2
-    assert stage.value(telemetry.TRACES_RELEASED, "shutdown") == 1
+    assert stage.value(metrics.TRACES_RELEASED, "shutdown") == 1
 
 
 async def test_a_model_that_is_put_there_is_taken_while_traces_are_open() -> None:
@@ -194,11 +194,11 @@ async def test_the_one_before_judges_again_where_the_new_one_cannot() -> None:
         await until(lambda: len(stage.backend.got) == 4)
         assert loads(stage, "reverted") == 1
         assert which(stage) == [("fake", "1")]
-        assert stage.value(telemetry.TRACES_ANOMALOUS, "high") == 1
+        assert stage.value(metrics.TRACES_ANOMALOUS, "high") == 1
         await asyncio.sleep(0.05)
         assert stage.models.loads == 2  # and is not tried again
     assert set(versions(stage).values()) == {"1"}
-    assert stage.value(telemetry.SCORING_FAILURES) == 0
+    assert stage.value(metrics.SCORING_FAILURES) == 0
 
 
 async def test_traces_that_nobody_can_judge_say_nothing_of_the_new_one() -> None:
@@ -253,11 +253,11 @@ async def test_open_traces_wait_as_long_as_the_new_configuration_says() -> None:
         await stage.send(encoded(1, 1))
         await revise(stage, wait_duration="10ms", annotate="all")
         await until(lambda: len(stage.backend.got) == 1)
-        assert stage.value(telemetry.TRACES_RELEASED, "wait") == 1
+        assert stage.value(metrics.TRACES_RELEASED, "wait") == 1
         await revise(stage, wait_duration="1h", wait_after_root="10ms")
         await stage.send(encoded(2, 2, parent=1), encoded(2, 1))
         await until(lambda: len(stage.backend.got) == 3)
-        assert stage.value(telemetry.TRACES_RELEASED, "root") == 1
+        assert stage.value(metrics.TRACES_RELEASED, "root") == 1
 
 
 async def test_fewer_open_traces_release_the_oldest() -> None:
@@ -276,7 +276,7 @@ async def test_sampling_and_annotation_follow() -> None:
     async with stage:
         await revise(stage, sampling={"normal_percentage": 0})
         await stage.send(encoded(1, 1))
-        await until(lambda: stage.value(telemetry.TRACES_SAMPLED_OUT) == 1)
+        await until(lambda: stage.value(metrics.TRACES_SAMPLED_OUT) == 1)
         assert stage.backend.got == []
 
 
@@ -296,11 +296,11 @@ async def test_recording_begins_and_ends(tmp_path: Path) -> None:
 async def test_age_and_drift_of_the_model_are_numbers() -> None:
     stage = Stage(QUICK)
     async with stage:
-        assert np.isnan(stage.value(telemetry.DRIFT, "0.5"))
-        assert np.isnan(stage.value(telemetry.MODEL_AGE))
+        assert np.isnan(stage.value(metrics.DRIFT, "0.5"))
+        assert np.isnan(stage.value(metrics.MODEL_AGE))
         new = put(stage, "2")
         new.slower = lambda: np.array([0.5, 1.0, 4.0])  # type: ignore[attr-defined]
         await until(lambda: loads(stage, "loaded"))
-        assert [stage.value(telemetry.DRIFT, quantile) for quantile in ("0", "0.5", "1")] == [0.5, 1.0, 4.0]
-        assert stage.value(telemetry.DRIFT_LABELS) == 3
-        assert stage.value(telemetry.MODEL_AGE) == pytest.approx(time.time() - 1767225600, abs=60)
+        assert [stage.value(metrics.DRIFT, quantile) for quantile in ("0", "0.5", "1")] == [0.5, 1.0, 4.0]
+        assert stage.value(metrics.DRIFT_LABELS) == 3
+        assert stage.value(metrics.MODEL_AGE) == pytest.approx(time.time() - 1767225600, abs=60)

@@ -7,7 +7,7 @@ from span_builders import ENVELOPES, batch, encoded, trace_id
 from test_tracead_survival import Exported, Survival
 from tracead_stage import ANOMALOUS, Stage, until
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.detection.marking import Marked
@@ -126,10 +126,10 @@ async def test_what_is_accepted_is_stored_until_it_is_handed_on():
         await stage.send(encoded(1, 1), encoded(2, 2))
         assert stage.deliveries[0].holds == 0, "the sender need not keep it any longer"
         assert len(store.records["requests"]) == 1
-        assert stage.value(telemetry.JOURNAL_REQUESTS) == 1
+        assert stage.value(metrics.JOURNAL_REQUESTS) == 1
         await until(lambda: len(stage.backend.got) == 2)
         await until(lambda: not store.records["requests"])
-        assert stage.value(telemetry.JOURNAL_REQUESTS) == 0
+        assert stage.value(metrics.JOURNAL_REQUESTS) == 0
 
 
 async def test_what_its_source_keeps_is_not_stored():
@@ -158,7 +158,7 @@ async def test_without_a_disk_nothing_is_accepted_and_everything_goes_on():
         await until(lambda: not store.records["requests"])
         await stage.send(encoded(3, 3))
         await until(lambda: len(stage.backend.got) == 2)
-        assert stage.value(telemetry.JOURNAL_FAILURES, "write") >= 2
+        assert stage.value(metrics.JOURNAL_FAILURES, "write") >= 2
 
 
 async def test_a_damaged_request_is_left_out_and_the_rest_of_its_traces_goes_on():
@@ -174,7 +174,7 @@ async def test_a_damaged_request_is_left_out_and_the_rest_of_its_traces_goes_on(
     await stage.processor.shutdown()
     async with Stage(storage=found) as after:
         await until(lambda: after.backend.got)
-        assert after.value(telemetry.JOURNAL_FAILURES, "read") == 1
+        assert after.value(metrics.JOURNAL_FAILURES, "read") == 1
     assert [Exported.of(span).identity for span in after.backend.spans] == [encoded(1, 2)]
 
 
@@ -198,7 +198,7 @@ async def half_read(monkeypatch, requests):
 async def test_a_disk_that_fails_while_stored_spans_are_read_is_waited_for(monkeypatch):
     storage, store, _ = await half_read(monkeypatch, [[encoded(1, 1)], [encoded(1, 2)]])
     async with Stage(Bounds(replay_seconds=0.02), storage) as stage:
-        await until(lambda: stage.value(telemetry.JOURNAL_FAILURES, "read") >= 3)
+        await until(lambda: stage.value(metrics.JOURNAL_FAILURES, "read") >= 3)
         assert stage.failed == []
         with pytest.raises(Backpressure, match="still reads what is stored"):
             stage.processor.admit(1)
@@ -241,7 +241,7 @@ async def test_a_record_that_nobody_understands_stays_where_it_is():
     for log in ("requests", "judged", "decisions"):
         await store.log(log).append(b"\xc1 of tomorrow")
     async with Stage(storage=storage) as stage:
-        assert stage.value(telemetry.JOURNAL_FAILURES, "read") == 3
+        assert stage.value(metrics.JOURNAL_FAILURES, "read") == 3
         await stage.send(encoded(1, 1))
         await until(lambda: stage.backend.got)
     assert len(store.records["requests"]) == len(store.records["decisions"]) == 1
@@ -284,9 +284,7 @@ async def test_what_cannot_be_handed_on_before_the_end_is_not_lost():
     assert stage.processor.undelivered == 0
     async with Stage(storage=storage.crash(1 << 30)) as after:
         await until(lambda: after.backend.got)
-        assert (
-            after.value(telemetry.JOURNAL_SPANS, "gathered") + after.value(telemetry.JOURNAL_SPANS, "sent_again") == 1
-        )
+        assert after.value(metrics.JOURNAL_SPANS, "gathered") + after.value(metrics.JOURNAL_SPANS, "sent_again") == 1
     assert not storage.crash(1 << 30).store(Kind.PROCESSOR, "tracead").records["done"]
 
 

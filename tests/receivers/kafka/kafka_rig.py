@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from otel_tracead.component import Kind, Settings
 from otel_tracead.delivery import Consignment
+from otel_tracead.metrics import Metric
 from otel_tracead.receivers.kafka import FACTORY, KafkaReceiverConfig
-from otel_tracead.telemetry import Metric
 from otel_tracead.testing import RecordingConsumer
 from tests.contract.receiver_contract import until
 

@@ -5,7 +5,7 @@ from signal import SIGKILL
 
 import pytest
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from tests.contract.receiver_contract import until
 from tests.receivers import samples
 from tests.receivers.kafka.kafka_rig import HoldingConsumer, Rig, Topic
@@ -25,7 +25,7 @@ async def test_a_broker_that_goes_away_and_comes_back(tmp_path):
         async with Rig(topic, HoldingConsumer()) as rig:
             await rig.until_spans(10)
             await asyncio.to_thread(broker.stop)
-            await until(lambda: rig.value(telemetry.KAFKA_ERRORS) > 0)
+            await until(lambda: rig.value(metrics.KAFKA_ERRORS) > 0)
             rig.consumer.settle()  # handed on while nobody can be told
             with Broker(tmp_path, ports=broker.ports) as again:
                 assert again.address == topic.address

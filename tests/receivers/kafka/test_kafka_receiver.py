@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from otel_tracead import telemetry
+from otel_tracead import metrics
 from otel_tracead.component import Component, Kind, Settings
 from otel_tracead.errors import Backpressure, PermanentError, StartError
 from otel_tracead.receivers.kafka import FACTORY, KafkaReceiverConfig, poller
@@ -31,12 +31,12 @@ async def test_takes_spans_of_every_encoding_counts_and_commits_them(topic, enco
         assert isinstance(rig.receiver, Component)
         await rig.until_spans(5)
         assert await rig.until_committed(3) == ""
-        assert rig.value(telemetry.RECEIVER_ACCEPTED, "kafka") == 5
-        assert rig.value(telemetry.RECEIVER_REQUESTS, "kafka", "success") == 3
-        assert rig.value(telemetry.KAFKA_RECORDS, topic.name, "0") == 3
-        assert rig.value(telemetry.KAFKA_OFFSET, topic.name, "0") == 2
-        assert rig.value(telemetry.KAFKA_UNSETTLED) == 0
-        assert rig.value(telemetry.KAFKA_PARTITION_START) == 1
+        assert rig.value(metrics.RECEIVER_ACCEPTED, "kafka") == 5
+        assert rig.value(metrics.RECEIVER_REQUESTS, "kafka", "success") == 3
+        assert rig.value(metrics.KAFKA_RECORDS, topic.name, "0") == 3
+        assert rig.value(metrics.KAFKA_OFFSET, topic.name, "0") == 2
+        assert rig.value(metrics.KAFKA_UNSETTLED) == 0
+        assert rig.value(metrics.KAFKA_PARTITION_START) == 1
 
 
 async def test_what_comes_in_leaves_byte_for_byte(topic):
@@ -59,7 +59,7 @@ async def test_no_offset_is_committed_before_its_spans_are_handed_on(topic, monk
     async with Rig(topic, HoldingConsumer()) as rig:
         await until(lambda: len(rig.consumer.held) == 3)
         await rig.until_committed(0)
-        assert rig.value(telemetry.KAFKA_UNSETTLED) == 6
+        assert rig.value(metrics.KAFKA_UNSETTLED) == 6
         rig.consumer.settle(1)
         await asyncio.sleep(0.3)
         assert topic.committed(rig.group) == (0, "")
@@ -106,7 +106,7 @@ async def test_records_wait_for_a_full_pipeline_and_none_is_skipped(topic, monke
     topic.put(*map(body, range(100)))
     async with Rig(topic, error_backoff={"max_interval": "60ms"}) as rig:
         rig.consumer.refusal = Backpressure("full")
-        await until(lambda: rig.value(telemetry.RECEIVER_REFUSED, "kafka") > 0 and rig.receiver._poller._paused)
+        await until(lambda: rig.value(metrics.RECEIVER_REFUSED, "kafka") > 0 and rig.receiver._poller._paused)
         topic.put(*map(body, range(100, 300)))
         await asyncio.sleep(0.3)
         assert (rig.consumer.spans, rig.receiver._chunks.qsize() < 60) == ([], True)
@@ -125,7 +125,7 @@ async def test_what_the_pipeline_can_never_take_is_counted_and_left(topic):
     consumer.failures += [PermanentError("never")]
     async with Rig(topic, consumer) as rig:
         await rig.until_committed(1)
-        assert rig.value(telemetry.RECEIVER_FAILED, "kafka") == 2
+        assert rig.value(metrics.RECEIVER_FAILED, "kafka") == 2
         topic.put(body(2))
         await rig.until_spans(1)
 
@@ -139,9 +139,9 @@ async def test_records_that_cannot_be_read_are_skipped_and_counted(topic):
         await rig.until_spans(2)
         await rig.until_committed(8)
         assert len(rig.consumer.spans) == 2
-        assert rig.value(telemetry.KAFKA_UNMARSHAL_FAILED, topic.name, "0") == 4
-        assert rig.value(telemetry.RECEIVER_REQUESTS, "kafka", "invalid") == 4
-        assert rig.value(telemetry.RECEIVER_REQUESTS, "kafka", "success") == 4
+        assert rig.value(metrics.KAFKA_UNMARSHAL_FAILED, topic.name, "0") == 4
+        assert rig.value(metrics.RECEIVER_REQUESTS, "kafka", "invalid") == 4
+        assert rig.value(metrics.RECEIVER_REQUESTS, "kafka", "success") == 4
         (warned,) = rig.warnings()
         assert (warned["topic"], warned["partition"], warned["offset"]) == (topic.name, 0, 1)
         assert "xxx" not in str(rig.logs)
@@ -178,7 +178,7 @@ async def test_a_record_that_was_sent_twice_counts_once(topic):
     async with Rig(topic) as rig:
         await rig.until_committed(4)
         assert len(rig.consumer.spans) == 2
-        assert rig.value(telemetry.KAFKA_DUPLICATES, topic.name, "0") == 2
+        assert rig.value(metrics.KAFKA_DUPLICATES, topic.name, "0") == 2
 
 
 async def test_partitions_are_shared_and_nothing_is_missed_when_they_move(kafka):
@@ -249,7 +249,7 @@ async def test_a_group_that_begins_at_the_end_misses_nothing_from_then_on(topic)
 async def test_a_topic_that_does_not_exist_yet_is_waited_for(kafka):
     topic = Topic(kafka.address, make=False)
     async with Rig(topic, metadata={"refresh_interval": "500ms"}) as rig:
-        await until(lambda: rig.value(telemetry.KAFKA_ERRORS) > 0)
+        await until(lambda: rig.value(metrics.KAFKA_ERRORS) > 0)
         topic.make()
         topic.put(body(1))
         await rig.until_spans(1)
@@ -286,7 +286,7 @@ async def test_who_is_not_let_in_says_so_and_goes_on_trying(kafka, topic):
     for tls, password in ((trusted, "very wrong"), ({}, "secret")):
         secure = {"brokers": [kafka.secure], "tls": tls, "auth": {"sasl": sasl | {"password": password}}}
         async with Rig(topic, **secure) as rig:
-            await until(lambda: rig.value(telemetry.KAFKA_ERRORS) > 0)
+            await until(lambda: rig.value(metrics.KAFKA_ERRORS) > 0)
             assert rig.failed == []
             assert "very wrong" not in str(rig.logs)
 

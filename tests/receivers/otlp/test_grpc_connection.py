@@ -16,9 +16,9 @@ import pytest
 
 from otel_tracead.component import Kind, Settings
 from otel_tracead.http2 import Connection, connection, header_block, pack
+from otel_tracead.metrics import RECEIVER_REQUESTS
 from otel_tracead.receivers import otlp
 from otel_tracead.receivers.otlp import grpc_connection, grpc_hall, grpc_server, upkeep
-from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from tests.contract.receiver_contract import until
 from tests.http2.test_http2_against_h2 import Heard

@@ -19,8 +19,8 @@ from otel_tracead.component import Kind, Settings
 from otel_tracead.config_types import Endpoint
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, PermanentError, RetryableError
+from otel_tracead.metrics import RECEIVER_ACCEPTED, RECEIVER_FAILED, RECEIVER_REFUSED
 from otel_tracead.receivers.otlpjsonfile import FACTORY, OtlpJsonFileConfig
-from otel_tracead.telemetry import RECEIVER_ACCEPTED, RECEIVER_FAILED, RECEIVER_REFUSED
 from tests.contract import receiver_contract as contract
 from tests.contract.exporter_contract import batch
 from tests.contract.receiver_contract import ReceiverContract, Reply, until

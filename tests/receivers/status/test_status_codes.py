@@ -11,9 +11,9 @@ import pytest
 
 from otel_tracead.component import Kind, Settings
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError, TooLarge
+from otel_tracead.metrics import RECEIVER_REQUESTS
 from otel_tracead.receivers import otlp, zipkin
 from otel_tracead.service import running
-from otel_tracead.telemetry import RECEIVER_REQUESTS
 from otel_tracead.testing import RecordingConsumer
 from otel_tracead.wire.rpc_status import RpcStatus
 from tests.receivers.status import bad_requests
