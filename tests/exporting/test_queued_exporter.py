@@ -1,19 +1,15 @@
 """The exporterhelper with a clock of its own: no test here waits."""
 
 import asyncio
-import gc
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from weakref import WeakSet
 
 import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from otel_tracead.component import Component, Kind, Settings
+from otel_tracead.component import Component
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, InvalidRequest, PermanentError, RetryableError, TooLarge
-from otel_tracead.exporting import ExporterConfig, QueuedExporter
+from otel_tracead.exporting import ExporterConfig
 from otel_tracead.metrics import (
     EXPORTER_ENQUEUE_FAILED,
     EXPORTER_FAILED,
@@ -23,83 +19,12 @@ from otel_tracead.metrics import (
     EXPORTER_RETRIES,
     EXPORTER_SENT,
 )
-from otel_tracead.telemetry import Telemetry
 from otel_tracead.testing import RecordingSender
-from otel_tracead.wire.batch import Envelope, SpanBatch
-
-ENVELOPE = Envelope(b"", b"", {})
-
-
-def spans(*names: str) -> SpanBatch:
-    return SpanBatch([(ENVELOPE, [name.encode() for name in names])])
+from otel_tracead.wire.batch import SpanBatch
+from tests.exporting.exporter_bench import Bench, bench, spans, until
 
 
-class Bench:
-    """An exporter on a bench: its sender, its clock, its receipts."""
-
-    def __init__(self, written: dict | None = None, random: float = 0.5, sender: RecordingSender | None = None) -> None:
-        self.telemetry = Telemetry()
-        self.sender = sender or RecordingSender()
-        self.while_waiting: Callable[[], None] = lambda: None
-        self.time = 0.0
-        self.waits: list[float] = []
-        self.settled: list[str] = []
-        self.exporter = QueuedExporter(
-            Settings(id="out", kind=Kind.EXPORTER, telemetry=self.telemetry),
-            ExporterConfig.model_validate(written or {}),
-            self.sender,
-            sleep=self.sleep,
-            now=lambda: self.time,
-            random=lambda: random,
-        )
-
-    async def sleep(self, seconds: float) -> None:
-        self.while_waiting()
-        self.waits.append(round(seconds, 6))
-        self.time += seconds
-        await asyncio.sleep(0)
-
-    def consignment(self, *names: str) -> Consignment:
-        delivery = Delivery(lambda: self.settled.append("+".join(names)))
-        return Consignment(spans(*names), ((delivery, 1),))
-
-    async def put(self, *names: str) -> None:
-        self.exporter.admit(len(names))
-        await self.exporter.consume(self.consignment(*names))
-
-    def value(self, metric, *labels: str) -> float:
-        return self.telemetry.value(metric, "out", *labels)
-
-    @property
-    def delivered(self) -> list[str]:
-        return [span.decode() for span in self.sender.spans]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("that never happened")
-
-
-@pytest.fixture
-def bench():
-    started: list[Bench] = []
-
-    async def make(written: dict | None = None, random: float = 0.5, sender: RecordingSender | None = None) -> Bench:
-        bench = Bench(written, random, sender)
-        await bench.exporter.start()
-        started.append(bench)
-        return bench
-
-    return make
-
-
-Make = Callable[..., Awaitable[Bench]]
-
-
-async def test_delivers_once_and_settles_once(bench: Make) -> None:
+async def test_delivers_once_and_settles_once() -> None:
     one = await bench()
     assert isinstance(one.exporter, Component)
     await one.put("a", "b")
@@ -112,98 +37,7 @@ async def test_delivers_once_and_settles_once(bench: Make) -> None:
     await one.exporter.shutdown()
 
 
-async def test_backs_off_as_the_collector_does(bench: Make) -> None:
-    one = await bench()
-    one.sender.failures += [RetryableError("away")] * 7
-    await one.put("a")
-    await until(lambda: one.settled)
-    assert one.waits == [5, 7.5, 11.25, 16.875, 25.3125, 30, 30]
-    assert one.delivered == ["a"]
-    assert one.value(EXPORTER_RETRIES) == 7
-    await one.exporter.shutdown()
-
-
-class Failing(RecordingSender):
-    """A sender whose every attempt fails, with a request in its hands."""
-
-    class Request:
-        pass
-
-    def __init__(self, kind: type[Exception]) -> None:
-        super().__init__()
-        self.kind = kind
-        self.requests: WeakSet[Failing.Request] = WeakSet()
-        self.tried = 0
-
-    async def send(self, batch: SpanBatch) -> None:
-        request = self.Request()
-        self.requests.add(request)
-        self.tried += 1
-        raise self.kind(f"{len(batch)} spans")
-
-
-@pytest.mark.parametrize("kind", [RetryableError, OSError, InvalidRequest])
-@pytest.mark.parametrize("queue", [True, False])
-async def test_a_failed_attempt_leaves_nothing_for_the_garbage_collector(
-    bench: Make, kind: type[Exception], queue: bool
-) -> None:
-    """It comes round rarely in a stage, and a request has up to 4 MiB: while it waits, and when it is over."""
-    sender = Failing(kind)
-    written = {"retry_on_failure": {"max_elapsed_time": "30s"}, "sending_queue": {"enabled": queue}}
-    one = await bench(written, sender=sender)
-    spans_before = len([found for found in gc.get_objects() if type(found) is SpanBatch])
-    gc.collect()
-    gc.disable()
-    try:
-        while_waiting: list[int] = []
-        one.while_waiting = lambda: while_waiting.append(len(sender.requests))
-        with suppress(Backpressure, PermanentError):
-            await one.put("a", "b")
-        await until(lambda: one.value(EXPORTER_FAILED) == 2 or not queue)
-        assert sender.tried > 0
-        assert set(while_waiting) <= {0}
-        await until(lambda: not sender.requests)
-        await until(lambda: sum(type(found) is SpanBatch for found in gc.get_objects()) <= spans_before)
-    finally:
-        gc.enable()
-    await one.exporter.shutdown()
-
-
-@pytest.mark.parametrize(("random", "first"), [(0.0, 2.5), (1.0, 7.5)])
-async def test_waits_are_spread(bench: Make, random: float, first: float) -> None:
-    one = await bench(random=random)
-    one.sender.failures.append(RetryableError("away"))
-    await one.put("a")
-    await until(lambda: one.settled)
-    assert one.waits == [first]
-    await one.exporter.shutdown()
-
-
-async def test_waits_at_least_as_long_as_the_backend_asks_for(bench: Make) -> None:
-    one = await bench()
-    one.sender.failures += [RetryableError("busy", retry_after=seconds) for seconds in (60.0, 0.1, 1e9)]
-    await one.put("a")
-    await until(lambda: one.settled)
-    assert one.waits == [60, 7.5, 300]
-    await one.exporter.shutdown()
-
-
-async def test_gives_up_only_where_a_limit_says_so(bench: Make) -> None:
-    forever = await bench()
-    forever.sender.failures += [RetryableError("away")] * 1000
-    limited = await bench({"retry_on_failure": {"max_elapsed_time": "20s", "max_interval": "20s"}})
-    limited.sender.failures += [RetryableError("away")] * 1000
-    for one in (forever, limited):
-        await one.put("a", "b")
-        await until(lambda one=one: one.settled)
-    assert (forever.delivered, sum(forever.waits) > 20_000) == (["a", "b"], True)
-    assert (limited.delivered, limited.waits) == ([], [5, 7.5])
-    assert limited.value(EXPORTER_FAILED) == 2
-    for one in (forever, limited):
-        await one.exporter.shutdown()
-
-
-async def test_permanent_errors_drop_count_and_settle(bench: Make) -> None:
+async def test_permanent_errors_drop_count_and_settle() -> None:
     one = await bench()
     one.sender.failures += [PermanentError("never"), None]
     with capture_logs() as logs:
@@ -236,7 +70,7 @@ class Poisoned(RecordingSender):
 
 
 @pytest.mark.parametrize("error", [InvalidRequest("no"), TooLarge("too much"), ValueError("a bug")])
-async def test_only_the_poisonous_spans_are_dropped(bench: Make, error: Exception) -> None:
+async def test_only_the_poisonous_spans_are_dropped(error: Exception) -> None:
     one = await bench(sender=Poisoned(error))
     names = [f"good{number}" for number in range(100)]
     names[17:17] = ["bad1"]
@@ -251,41 +85,12 @@ async def test_only_the_poisonous_spans_are_dropped(bench: Make, error: Exceptio
     await one.exporter.shutdown()
 
 
-async def test_a_backend_that_refuses_everything_is_not_asked_about_everything(bench: Make) -> None:
+async def test_a_backend_that_refuses_everything_is_not_asked_about_everything() -> None:
     one = await bench(sender=Poisoned(InvalidRequest("no")))
     await one.put(*["bad"] * 10_000)
     await until(lambda: one.settled)
     assert len(one.sender.attempts) < 2100
     assert one.value(EXPORTER_FAILED) == 10_000
-    await one.exporter.shutdown()
-
-
-async def test_errors_of_the_system_are_tried_again(bench: Make) -> None:
-    one = await bench()
-    one.sender.failures += [OSError("disk full"), ConnectionResetError("gone"), TimeoutError()]
-    await one.put("a")
-    await until(lambda: one.settled)
-    assert one.delivered == ["a"]
-    await one.exporter.shutdown()
-
-
-async def test_an_attempt_that_takes_too_long_is_tried_again(bench: Make) -> None:
-    one = await bench({"timeout": "10ms"})
-    one.sender.gate.clear()
-    await one.put("a")
-    await until(lambda: one.waits)
-    one.sender.gate.set()
-    await until(lambda: one.settled)
-    assert one.delivered == ["a"]
-    await one.exporter.shutdown()
-
-
-async def test_without_retry_a_failed_request_is_given_up(bench: Make) -> None:
-    one = await bench({"retry_on_failure": {"enabled": False}})
-    one.sender.failures.append(RetryableError("away"))
-    await one.put("a")
-    await until(lambda: one.settled)
-    assert (one.delivered, one.value(EXPORTER_FAILED)) == ([], 1)
     await one.exporter.shutdown()
 
 
@@ -298,7 +103,7 @@ async def test_without_retry_a_failed_request_is_given_up(bench: Make) -> None:
         ({"queue_size": 1, "sizer": "items"}, 1),
     ],
 )
-async def test_a_full_queue_refuses_and_loses_nothing(bench: Make, queue: dict, fits: int) -> None:
+async def test_a_full_queue_refuses_and_loses_nothing(queue: dict, fits: int) -> None:
     one = await bench({"sending_queue": {**queue, "num_consumers": 1}})
     one.sender.gate.clear()
     for _ in range(fits):
@@ -322,7 +127,7 @@ async def test_a_full_queue_refuses_and_loses_nothing(bench: Make, queue: dict, 
     assert one.value(EXPORTER_QUEUE_SIZE, "traces") == 0
 
 
-async def test_block_on_overflow_waits_for_room(bench: Make) -> None:
+async def test_block_on_overflow_waits_for_room() -> None:
     one = await bench({"sending_queue": {"queue_size": 1, "block_on_overflow": True}})
     one.sender.gate.clear()
     await one.put("a")
@@ -335,7 +140,7 @@ async def test_block_on_overflow_waits_for_room(bench: Make) -> None:
     assert sorted(one.delivered) == ["a", "b", "c", "d"]
 
 
-async def test_without_a_queue_consume_returns_once_it_was_sent(bench: Make) -> None:
+async def test_without_a_queue_consume_returns_once_it_was_sent() -> None:
     one = await bench({"sending_queue": {"enabled": False}})
     one.sender.failures.append(RetryableError("away"))
     await one.put("a")
@@ -343,7 +148,7 @@ async def test_without_a_queue_consume_returns_once_it_was_sent(bench: Make) -> 
     await one.exporter.shutdown()
 
 
-async def test_without_queue_and_retry_a_failure_goes_back_to_the_sender(bench: Make) -> None:
+async def test_without_queue_and_retry_a_failure_goes_back_to_the_sender() -> None:
     one = await bench({"sending_queue": {"enabled": False}, "retry_on_failure": {"enabled": False}})
     one.sender.failures.append(RetryableError("away", retry_after=3))
     consignment = one.consignment("a")
@@ -357,7 +162,7 @@ async def test_without_queue_and_retry_a_failure_goes_back_to_the_sender(bench: 
     await one.exporter.shutdown()
 
 
-async def test_without_a_queue_what_is_refused_for_good_is_said(bench: Make) -> None:
+async def test_without_a_queue_what_is_refused_for_good_is_said() -> None:
     one = await bench({"sending_queue": {"enabled": False}})
     one.sender.failures.append(InvalidRequest("HTTP 400"))
     consignment = one.consignment("a")
@@ -368,7 +173,7 @@ async def test_without_a_queue_what_is_refused_for_good_is_said(bench: Make) -> 
     await one.exporter.shutdown()
 
 
-async def test_who_waits_for_the_result_hears_it(bench: Make) -> None:
+async def test_who_waits_for_the_result_hears_it() -> None:
     one = await bench({"sending_queue": {"wait_for_result": True, "batch": {"min_size": 4, "max_size": 4}}})
     one.sender.gate.clear()
     put = [asyncio.create_task(one.put("a", "b")), asyncio.create_task(one.put("c", "d"))]
@@ -385,7 +190,7 @@ async def test_who_waits_for_the_result_hears_it(bench: Make) -> None:
     await one.exporter.shutdown()
 
 
-async def test_a_result_in_part_is_no_refusal(bench: Make) -> None:
+async def test_a_result_in_part_is_no_refusal() -> None:
     one = await bench({"sending_queue": {"wait_for_result": True, "batch": {"min_size": 2, "max_size": 2}}})
     one.sender.failures += [PermanentError("HTTP 403"), None]
     await one.put("a", "b", "c", "d")
@@ -406,7 +211,7 @@ async def test_a_batch_is_measured_as_the_queue_is() -> None:
     assert sizer(sizer="requests", batch={}) == "items"
 
 
-async def test_requests_are_joined_to_min_size_and_cut_to_max_size(bench: Make) -> None:
+async def test_requests_are_joined_to_min_size_and_cut_to_max_size() -> None:
     batch = {"flush_timeout": "1h", "min_size": 4, "max_size": 4}
     one = await bench({"sending_queue": {"batch": batch}})
     for names in (("a",), ("b", "c"), ("d", "e", "f")):
@@ -421,7 +226,7 @@ async def test_requests_are_joined_to_min_size_and_cut_to_max_size(bench: Make) 
     assert sorted(one.settled) == ["a", "b+c", "d+e+f", "g"]
 
 
-async def test_a_batch_waits_no_longer_than_flush_timeout(bench: Make) -> None:
+async def test_a_batch_waits_no_longer_than_flush_timeout() -> None:
     one = await bench({"sending_queue": {"batch": {"flush_timeout": "10ms", "min_size": 10, "sizer": "bytes"}}})
     await one.put("a")
     await until(lambda: one.settled)
@@ -430,7 +235,7 @@ async def test_a_batch_waits_no_longer_than_flush_timeout(bench: Make) -> None:
     await one.exporter.shutdown()
 
 
-async def test_shutdown_keeps_trying_within_its_time(bench: Make) -> None:
+async def test_shutdown_keeps_trying_within_its_time() -> None:
     one = await bench({"sending_queue": {"num_consumers": 2}})
     one.sender.failures += [RetryableError("away")] * 5
     for name in "abcdef":
@@ -446,7 +251,7 @@ async def test_shutdown_keeps_trying_within_its_time(bench: Make) -> None:
 
 
 @pytest.mark.parametrize("batch", [None, {"min_size": 2, "max_size": 2}])
-async def test_what_is_left_after_that_is_counted_and_not_settled(bench: Make, batch: dict | None) -> None:
+async def test_what_is_left_after_that_is_counted_and_not_settled(batch: dict | None) -> None:
     one = await bench({"sending_queue": {"num_consumers": 2, "batch": batch} if batch else {"num_consumers": 2}})
     one.exporter.drain_timeout = 0.05
     one.sender.gate.clear()
@@ -459,23 +264,11 @@ async def test_what_is_left_after_that_is_counted_and_not_settled(bench: Make, b
     assert not one.sender.running
 
 
-async def test_a_wait_between_attempts_does_not_hold_the_shutdown_up() -> None:
-    sender = RecordingSender()
-    exporter = QueuedExporter(Settings(id="out", kind=Kind.EXPORTER), ExporterConfig(), sender)
-    await exporter.start()
-    sender.failures.append(RetryableError("away", retry_after=3600))
-    await exporter.consume(Consignment(spans("a")))
-    await until(lambda: sender.attempts)
-    async with asyncio.timeout(1):
-        await exporter.shutdown()
-    assert sender.spans == [b"a"]
-
-
 class Kept(Delivery):
     kept = True
 
 
-async def test_what_is_kept_elsewhere_is_not_lost_when_it_is_left(bench: Make) -> None:
+async def test_what_is_kept_elsewhere_is_not_lost_when_it_is_left() -> None:
     one = await bench({"sending_queue": {"num_consumers": 1}})
     one.exporter.drain_timeout = 0.05
     one.sender.gate.clear()

@@ -1,7 +1,6 @@
 """A sending queue on disk: taken is stored, sent is removed, left is there for the next; with a twin of the storage and the real one."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,7 @@ from otel_tracead.storage import NotStored, StorageUnavailable
 from otel_tracead.telemetry import Telemetry
 from otel_tracead.testing import RecordingSender
 from otel_tracead.wire.batch import Envelope, SpanBatch, TranslatedSpan
-
-ENVELOPE = Envelope(b"", b"", {})
+from tests.exporting.exporter_bench import spans, until
 
 
 class Machine:
@@ -49,7 +47,7 @@ class Machine:
 
     def consignment(self, *names: str) -> Consignment:
         delivery = Delivery(lambda: self.settled.append("+".join(names)))
-        return Consignment(SpanBatch([(ENVELOPE, [name.encode() for name in names])]), ((delivery, 1),))
+        return Consignment(spans(*names), ((delivery, 1),))
 
     async def put(self, exporter: QueuedExporter, *names: str) -> None:
         exporter.admit(len(names))
@@ -67,14 +65,6 @@ async def machine(tmp_path: Path):
     await machine.boot()
     yield machine
     await machine.stop()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(5000):
-        if condition():
-            return
-        await asyncio.sleep(0.002)
-    raise AssertionError("that never happened")
 
 
 def names(sender: RecordingSender) -> list[str]:
