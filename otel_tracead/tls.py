@@ -15,8 +15,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import model_validator
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, FilePath, NotHere, Secret
+from otel_tracead.config_types import Duration, FilePath, NotHere
 from otel_tracead.fingerprint import stamp
+from otel_tracead.redaction import Secret
 
 Version = Literal["1.2", "1.3"]
 

@@ -34,6 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # These know traces only; the detector's own check tries itself with injections, and training makes sequence models.
     ("evaluation.injections", "evaluation.sequence_models"),
     ("detection",),
+    ("redaction",),
     ("component", "config_types"),
     ("tls", "auth", "storage", "http2_protocol"),
     ("exporting", "kafka", "testing"),

@@ -14,9 +14,9 @@ import zstandard
 
 from otel_tracead.auth import client_authenticator
 from otel_tracead.component import Settings
-from otel_tracead.config_types import secrets_of, without
 from otel_tracead.errors import RetryableError
 from otel_tracead.exporting.http_config import HttpExporterConfig
+from otel_tracead.redaction import secrets_of, without
 from otel_tracead.status import RETRYABLE_HTTP, error_from_http, parse_retry_after
 
 _MOST_OF_AN_ANSWER: Final = 64 * 1024

@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from otel_tracead.auth import AuthConfig
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, Headers, NotHere, PrivateUrl, Size, WithoutEffect, without_secrets
+from otel_tracead.config_types import Duration, Headers, NotHere, Size, WithoutEffect
 from otel_tracead.exporting.config import ExporterConfig
+from otel_tracead.redaction import PrivateUrl, without_secrets
 from otel_tracead.tls import ClientTls
 
 Compression = Literal["gzip", "zstd", "deflate", "zlib", "snappy", "x-snappy-framed", "lz4", "none", ""]

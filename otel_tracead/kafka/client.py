@@ -11,8 +11,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, NotHere, PositiveDuration, Secret, Size, Strings, WithoutEffect
+from otel_tracead.config_types import Duration, NotHere, PositiveDuration, Size, Strings, WithoutEffect
 from otel_tracead.log_limit import LogLimiter
+from otel_tracead.redaction import Secret
 from otel_tracead.tls import ClientTls
 
 Properties = dict[str, Any]

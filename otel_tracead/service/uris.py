@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from otel_tracead.config_types import without_secrets
 from otel_tracead.errors import ConfigError
+from otel_tracead.redaction import without_secrets
 from otel_tracead.service.expansion import environment, expand, split_scheme
 from otel_tracead.service.yaml_text import MOST_BYTES, load_yaml
 

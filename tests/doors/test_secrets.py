@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from otel_tracead.cli import invoke
 from otel_tracead.component import ComponentConfig, Kind
-from otel_tracead.config_types import Secret, secrets_of, without, without_secrets
+from otel_tracead.redaction import Secret, secrets_of, without, without_secrets
 from otel_tracead.service.registry import Registry
 from otel_tracead.wire.otlp import encode_request
 from tests.contract.exporter_contract import batch

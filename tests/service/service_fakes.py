@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_tracead.component import ComponentConfig, Consumer, Factory, Kind, Settings
-from otel_tracead.config_types import Duration, Secret
+from otel_tracead.config_types import Duration
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure
+from otel_tracead.redaction import Secret
 from otel_tracead.service.registry import Registry
 from otel_tracead.wire.batch import Envelope, SpanBatch
 

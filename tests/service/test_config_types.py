@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import Duration, Endpoint, FilePath, PositiveDuration, Secret, Strings
+from otel_tracead.config_types import Duration, Endpoint, FilePath, PositiveDuration, Strings
 from otel_tracead.duration import format_duration, parse_duration
+from otel_tracead.redaction import Secret
 
 
 class Example(ComponentConfig):

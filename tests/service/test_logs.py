@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from otel_tracead import line_writer
-from otel_tracead.config_types import Secret
 from otel_tracead.errors import StartError
+from otel_tracead.redaction import Secret
 from otel_tracead.service.logs import LoggingForwarder, make_logger
 from otel_tracead.service.telemetry_config import LogsConfig
 

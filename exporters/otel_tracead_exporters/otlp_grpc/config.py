@@ -7,16 +7,9 @@ from pydantic import Field, field_validator
 
 from otel_tracead.auth import AuthConfig
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import (
-    Metadata,
-    NotHere,
-    PositiveDuration,
-    PrivateUrl,
-    Size,
-    WithoutEffect,
-    without_secrets,
-)
+from otel_tracead.config_types import Metadata, NotHere, PositiveDuration, Size, WithoutEffect
 from otel_tracead.exporting import ExporterConfig
+from otel_tracead.redaction import PrivateUrl, without_secrets
 from otel_tracead.tls import ClientTls
 
 _BUFFERS: Final = WithoutEffect("the event loop sizes its buffers itself")

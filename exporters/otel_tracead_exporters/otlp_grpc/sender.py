@@ -9,9 +9,9 @@ from typing import Final
 from otel_tracead._version import __version__
 from otel_tracead.auth import client_authenticator
 from otel_tracead.component import Settings
-from otel_tracead.config_types import secrets_of, without
 from otel_tracead.errors import ConfigError, PipelineError, RetryableError, TooLarge
 from otel_tracead.http2 import Status, header_block, pack
+from otel_tracead.redaction import secrets_of, without
 from otel_tracead.status import Code, error_from_grpc
 from otel_tracead.wire.batch import SpanBatch
 from otel_tracead.wire.otlp import encode_request

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed does not know it
 
-from otel_tracead.config_types import without_secrets
+from otel_tracead.redaction import without_secrets
 
 _PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES: Final = ("no_grpc_proxy", "no_proxy")

@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
-from otel_tracead.config_types import Duration, PrivateUrl, WithoutEffect
+from otel_tracead.config_types import Duration, WithoutEffect
 from otel_tracead.exporting.http_config import HttpExporterConfig, Url
+from otel_tracead.redaction import PrivateUrl
 
 _TRACES_ONLY = WithoutEffect("otel-tracead sends traces only")
 

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializationInfo, field_serializer
 
-from otel_tracead.config_types import REDACTED, Duration, Secret
+from otel_tracead.config_types import Duration
 from otel_tracead.exporting import ExporterConfig
+from otel_tracead.redaction import REDACTED, Secret
 
 Scalar = bool | int | float | Secret | None
 Argument = Scalar | Annotated[tuple[Scalar, ...], Field(strict=False)] | dict[str, Scalar]

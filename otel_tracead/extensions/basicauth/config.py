@@ -5,8 +5,9 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import field_validator, model_validator
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import FilePath, NotHere, Secret
+from otel_tracead.config_types import FilePath, NotHere
 from otel_tracead.extensions.basicauth.htpasswd import parse
+from otel_tracead.redaction import Secret
 
 
 class HtpasswdConfig(ComponentConfig):

@@ -6,7 +6,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from otel_tracead.component import ComponentConfig
-from otel_tracead.config_types import FilePath, HeaderName, Secret
+from otel_tracead.config_types import FilePath, HeaderName
+from otel_tracead.redaction import Secret
 
 
 class BearerTokenAuthConfig(ComponentConfig):
