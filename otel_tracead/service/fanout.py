@@ -137,8 +137,13 @@ class Fanout:
         self._spans_waiting += spans
         try:
             while isinstance(answer, NotStored) and (left := until - now()) > 0:
-                await asyncio.sleep(min(left, answer.retry_after or _RETRY_AFTER))
+                wait = answer.retry_after or _RETRY_AFTER
+                await asyncio.sleep(min(left, wait))
                 answer = await self._hand(which, copy)
+                if (
+                    wait >= left
+                ):  # by the clock of a loop that counts milliseconds there might be a bit left again and again
+                    break
         finally:
             self._spans_waiting -= spans
         return answer
