@@ -227,7 +227,7 @@ def bound(strength: Callable[[Floats], Floats], low: Floats, high: Floats, wante
     """Find the times between *low* and *high* (µs) from which on `strength(times)` reaches *wanted*; *low* where it is above *high* `[n]`.
 
     Args:
-        strength: says how strong times `[n, points]` are; it grows along the points.
+        strength: says how strong times `[points, n]` are; it grows along the points.
         low: where to begin to look `[n]`.
         high: where to stop `[n]`.
         wanted: to be reached.

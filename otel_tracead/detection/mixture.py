@@ -10,27 +10,29 @@ Floats = npt.NDArray[np.float64]
 Mixture = npt.NDArray[np.float32]
 
 _ROUNDS: Final = 3
-_GRID: Final = 65  # points a round: one part in 64**3 is exact enough
+_PIECES: Final = 64  # a round; one part in 64**3 is exact enough
+_POINTS: Final = np.arange(_PIECES + 1.0)[:, None]
+_FARTHEST: Final = 700.0  # scales from a mean beyond which nothing is left, and e to it is still a number
 _HALVINGS: Final = 6
 
 
-def surprise(mixture: Mixture, scaled: Floats) -> Floats:
-    """Give -ln of the predicted probability of a time at least as long, as the network's own output has it `[..., n]`.
+def survival(mixture: Mixture, scaled: Floats) -> Floats:
+    """Give the predicted probability of a time at least as long, as the network's own output has it `[points, n]`.
 
     Args:
-        mixture: log weights, means and log scales of each prediction `[..., 3 * components]`.
-        scaled: times `[..., n]`.
+        mixture: log weights, means and log scales of each prediction `[n, 3 * components]`.
+        scaled: times `[points, n]`.
     """
-    weight, mean, log_scale = (part[..., None, :] for part in np.split(mixture.astype(np.float64), 3, axis=-1))
-    beyond = weight - np.logaddexp(0.0, (scaled[..., None] - mean) * np.exp(-log_scale))
-    return np.asarray(-np.logaddexp.reduce(beyond, axis=-1))
+    weight, mean, log_scale = mixture.T.astype(np.float64).reshape(3, -1, 1, len(mixture))
+    further = np.minimum((scaled - mean) * np.exp(-log_scale), _FARTHEST)
+    return np.asarray(np.add.reduce(np.exp(weight) / (1.0 + np.exp(further))))
 
 
 def median(mixture: Mixture) -> Floats:
-    """Give the median of each prediction `[...]`."""
-    means = np.split(mixture.astype(np.float64), 3, axis=-1)[1]
-    low, high = means.min(axis=-1) - 1.0, means.max(axis=-1) + 1.0
-    return first(lambda scaled: surprise(mixture, scaled) >= np.log(2.0), low, high)
+    """Give the median of each prediction `[n]`."""
+    means = mixture.T.astype(np.float64).reshape(3, -1, len(mixture))[1]
+    low, high = np.minimum.reduce(means) - 1.0, np.maximum.reduce(means) + 1.0
+    return first(lambda scaled: survival(mixture, scaled) <= 0.5, low, high)
 
 
 def exceeded_by(mixtures: Mixture, share: float) -> Floats:
@@ -69,17 +71,19 @@ def _alone(weight: Mixture, mean: Mixture, scale: Mixture) -> Mixture:
 
 
 def first(holds: Callable[[Floats], npt.NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:
-    """Find from where on between *low* and *high* `[...]` it holds; *high* where it never does.
+    """Find from where on between *low* and *high* `[n]` it holds; *high* where it never does.
 
     Args:
-        holds: says of points `[..., points]` where it holds.
+        holds: says of points `[points, n]` where it holds.
         low: where to begin to look.
         high: where to stop.
     """
+    each = np.arange(len(low))
     for _ in range(_ROUNDS):
-        grid = np.linspace(low, high, _GRID, axis=-1)
+        grid = _POINTS * ((high - low) / _PIECES) + low
+        grid[-1] = high
         held = holds(grid)
-        at = np.where(held.any(axis=-1), held.argmax(axis=-1), _GRID)[..., None]
-        low = np.take_along_axis(grid, np.clip(at - (at < _GRID), 0, _GRID - 1), axis=-1)[..., 0]
-        high = np.take_along_axis(grid, np.minimum(at, _GRID - 1), axis=-1)[..., 0]
+        held[-1] = True  # where it holds nowhere, the end stands for it
+        at = held.argmax(axis=0)
+        low, high = grid[np.maximum(at - 1, 0), each], grid[at, each]
     return high

@@ -61,15 +61,15 @@ class ResponseTimes:
         """Find the own work in µs between what was *expected* and the *own* one from which on a span would be marked."""
         calibration, wanted = self._calibration, self._rules.wanted
         if self._rules.confidence is not None:
-            center, scale = calibration.center[label, None], np.maximum(calibration.scale[label, None], SCALE_FLOOR)
-            longest = self._rules.longest_nats
+            center, scale = calibration.center[label], np.maximum(calibration.scale[label], SCALE_FLOOR)
+            rarest = np.exp(-self._rules.longest_nats)
 
             def strength(own_us: Floats) -> Floats:
-                surprise = mixture.surprise(predicted, (np.log10(1.0 + own_us) - center) / scale)
-                return np.where(surprise > longest, wanted, 0.0)
+                survival = mixture.survival(predicted, (np.log10(1.0 + own_us) - center) / scale)
+                return np.where(survival < rarest, wanted, 0.0)
         else:
-            long_us = from_scaled(mixture.exceeded_by(predicted, LONG), label, calibration)[:, None]
-            typical = typical_trace(first_label, calibration)[:, None]
+            long_us = from_scaled(mixture.exceeded_by(predicted, LONG), label, calibration)
+            typical = typical_trace(first_label, calibration)
 
             def strength(own_us: Floats) -> Floats:
                 found = long_time(own_us, long_us, typical)

@@ -133,23 +133,25 @@ def test_bound_is_where_strength_reaches_what_is_wanted():
     assert bound(np.floor, np.zeros(1), np.array([10.0]), 7.0) == pytest.approx(7.0, rel=1e-4)
 
 
-def test_median_and_surprise_of_a_mixture():
-    one = np.array([0.0, 1.5, np.log(0.3)], np.float32)
+def test_median_and_survival_of_a_mixture():
+    one = np.array([[0.0, 1.5, np.log(0.3)]], np.float32)
     assert mixture.median(one) == pytest.approx(1.5, abs=1e-5)
-    two = np.array([np.log(0.5), np.log(0.5), -1.0, 3.0, -1.0, -1.0], np.float32)
+    two = np.array([[np.log(0.5), np.log(0.5), -1.0, 3.0, -1.0, -1.0]], np.float32)
     assert mixture.median(two) == pytest.approx(1.0, abs=1e-5)
     random = np.random.default_rng(1)
     sample = random.logistic(np.where(random.random(200_000) < 0.5, -1.0, 3.0), np.exp(-1.0))
-    for x in (-2.0, 0.0, 2.0, 4.0):
-        assert mixture.surprise(two, np.array([x]))[0] == pytest.approx(-np.log((sample >= x).mean()), abs=0.05)
-    assert mixture.median(np.array([0.0, 2.0, 3.0], np.float32)) == pytest.approx(2.0, abs=1e-4)
+    points = np.array([-2.0, 0.0, 2.0, 4.0])
+    for x, (found,) in zip(points, mixture.survival(two, points[:, None]), strict=True):
+        assert np.log(found) == pytest.approx(np.log((sample >= x).mean()), abs=0.05)
+    assert mixture.median(np.array([[0.0, 2.0, 3.0]], np.float32)) == pytest.approx(2.0, abs=1e-4)
+    assert mixture.survival(two, np.array([[-1e30], [1e30]])) == pytest.approx(np.array([[1.0], [0.0]]))
 
 
 def test_what_a_share_exceeds_is_exceeded_by_that_share():
-    two = np.array([np.log(0.7), np.log(0.3), -1.0, 3.0, -1.0, 0.5], np.float32)
+    two = np.array([[np.log(0.7), np.log(0.3), -1.0, 3.0, -1.0, 0.5]] * 2, np.float32)
     for share in (0.3, 0.1, 0.01):
-        at = mixture.exceeded_by(np.array([two, two]), share)
-        assert np.exp(-mixture.surprise(two, at)) == pytest.approx(share, rel=0.02)
+        at = mixture.exceeded_by(two, share)
+        assert mixture.survival(two, at[None]) == pytest.approx(np.full((1, 2), share), rel=0.02)
 
 
 def test_a_failure_is_blamed_on_the_last_failed_call_below(model) -> None:
