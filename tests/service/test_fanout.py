@@ -240,7 +240,7 @@ async def test_what_nobody_could_store_is_refused_at_once() -> None:
 
 
 async def test_what_its_source_keeps_waits_in_memory_for_a_disk() -> None:
-    sinks = [Sink(StorageUnavailable("full", 0.001)), Sink()]
+    sinks = [Sink(StorageUnavailable("full", 0.1)), Sink()]
     fanout, delivery = Fanout(sinks, LOGGER), Kept()
     await fanout.consume(Consignment(spans(3), [(delivery, 1)]))
     assert delivery.holds == 1
