@@ -83,6 +83,15 @@ class Consumer(Protocol):
         """
 
 
+def wants_originals(consumer: Consumer) -> bool:
+    """Say whether spans that come in another form than OTLP shall bring it along.
+
+    Whoever sends that form again gives it back as it came. Nobody else looks at it, and it is more than half of what such a
+    span takes. A consumer says so by an attribute `originals`; one that has none is taken to want them.
+    """
+    return bool(getattr(consumer, "originals", True))
+
+
 @runtime_checkable
 class ServerAuthenticator(Protocol):
     """An extension that receivers ask, by their `auth` section, whether a request may come in.

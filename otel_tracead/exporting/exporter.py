@@ -35,7 +35,17 @@ _MOST_REFUSALS: Final = 1024
 class QueuedExporter:
     """Queue, consumers, timeout and retry around a `Sender`.
 
+    Args:
+        settings: what the service gives.
+        config: what the user wrote of the queue and of attempts.
+        sender: sends.
+        originals: see there.
+        sleep: waits for so many seconds.
+        now: seconds, of a clock that never goes back.
+        random: between 0 and 1.
+
     Attributes:
+        originals: whether the sender looks at the form that spans came in (see `wants_originals`).
         drain_timeout: seconds that `shutdown` goes on trying for; set by the service.
         undelivered: spans that were accepted and still not delivered when `shutdown` was over, but for those that are
             kept elsewhere (in a journal, in Kafka) until they are settled.
@@ -47,10 +57,12 @@ class QueuedExporter:
         config: ExporterConfig,
         sender: Sender,
         *,
+        originals: bool = True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         now: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random_module.random,
     ) -> None:
+        self.originals = originals
         self.drain_timeout = 25.0
         self.undelivered = 0
         self._sender = sender

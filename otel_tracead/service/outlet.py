@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from otel_tracead.component import Consumer
+from otel_tracead.component import Consumer, wants_originals
 from otel_tracead.delivery import Consignment
 from otel_tracead.service.fanout import Fanout
 from otel_tracead.telemetry import Counter
@@ -52,6 +52,11 @@ class Outlet:
     def consumers(self) -> tuple[Consumer, ...]:
         """Who gets the spans now."""
         return self._target.consumers
+
+    @property
+    def originals(self) -> bool:
+        """Whether one of them wants originals (see `wants_originals`)."""
+        return any(map(wants_originals, self._target.consumers))
 
     def turn(self, consumers: Sequence[Consumer]) -> None:
         """Hand on to *consumers* from now on; what is being handed on is finished with those before."""

@@ -7,8 +7,8 @@ Sources: as `_zipkin_reader`.
 
 import re
 from binascii import unhexlify
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from otel_tracead.wire._records import NULL, SPAN_ID, START_AND_END, TRACE_ID, U
 from otel_tracead.wire.batch import TranslatedSpan
 
 _LONG: Final = 1024  # bytes of what repeats from which on it is not remembered: memory is bounded
+_REMEMBERED: Final = 1 << 13
 _NO_TRACE, _NO_SPAN = "0" * TRACE_ID, "0" * SPAN_ID
 _LATEST: Final = reader.END_OF_TIME // 2  # two of them fit into 64 bits of nanoseconds
 _ESCAPE: Final = b"\\u00"  # may write a key
@@ -34,6 +35,9 @@ _QUOTED: Final = b'\\":'  # inside of strings
 _OTHER_MEMBERS: Final = 5  # traceId, id, parentId, timestamp, duration
 
 Groups = dict[reader.EnvelopeFields, list[bytes]]
+_Repeating = tuple[str | None, str | None, bytes, bytes, bytes, bool | None, bool | None, bool]
+_Translation = tuple[reader.EnvelopeFields, bytes, bytes, int]
+"""Whose span it is, its fields before and behind the times, and how many members of it were read."""
 
 
 class _Record(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
@@ -54,23 +58,26 @@ class _Record(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=Fal
 
 _records: Final = msgspec.json.Decoder(list[_Record]).decode
 _texts: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_known: Final[dict[_Repeating, _Translation]] = {}
 
 
-def read(body: bytes, *, parse_string_tags: bool) -> Groups | None:
+def read(body: bytes, *, parse_string_tags: bool, originals: bool) -> Groups | None:
     """Translate a list of spans.
 
     Args:
         body: JSON.
         parse_string_tags: as `_zipkin_reader.read_span` takes it.
+        originals: whether spans keep the form they came in.
 
     Returns:
-        `TranslatedSpan`s by whose they are; None where the plain reader has to look.
+        spans by whose they are, `TranslatedSpan`s with *originals*; None where the plain reader has to look.
     """
     if b"\\" in body and _ESCAPE in body:
         return None
 
     def whole(body: bytes) -> Groups:
-        return _translate(_records(body), _origins(body), parse_string_tags, _members(body))
+        origins = _origins(body) if originals else repeat(None)
+        return _translate(_records(body), origins, parse_string_tags, _members(body))
 
     return attempt(whole, body)
 
@@ -92,28 +99,35 @@ def _members(body: bytes) -> int:
     return int(np.count_nonzero(before == _QUOTE))
 
 
-def _translate(records: Sequence[_Record], origins: Sequence[bytes], parse_string_tags: bool, written: int) -> Groups:
+def _translate(
+    records: Sequence[_Record], origins: Iterable[bytes | None], parse_string_tags: bool, written: int
+) -> Groups:
     # In one piece, with nothing called that Python runs: a third of the time of the same in functions.
     groups: Groups = {}
+    known = _known.get
     members = _OTHER_MEMBERS * len(records)
-    for record, origin in zip(records, origins, strict=True):
-        name = record.name
-        local, tags = bytes(record.local_endpoint), bytes(record.tags)
-        remote = _NOTHING if record.remote_endpoint is NULL else bytes(record.remote_endpoint)
-        repeating = (name, record.kind, local, remote, tags, record.shared, record.debug, parse_string_tags)
-        short = len(local) + len(remote) + len(tags) < _LONG and (name is None or len(name) < _LONG)
-        fields, before, after, inside = _remembered(*repeating) if short else _repeating(*repeating)
+    for record, origin in zip(records, origins):  # noqa: B905 (of no origins there is no end)
+        remote = record.remote_endpoint
+        repeating = (
+            record.name,
+            record.kind,
+            bytes(record.local_endpoint),
+            _NOTHING if remote is NULL else bytes(remote),
+            bytes(record.tags),
+            record.shared,
+            record.debug,
+            parse_string_tags,
+        )
+        fields, before, after, inside = known(repeating) or _learned(repeating)
         trace_id, span_id, parent_id = record.trace_id, record.id, record.parent_id
-        if len(trace_id) != TRACE_ID:
-            trace_id = trace_id.zfill(TRACE_ID) if trace_id else ""
-        if parent_id is None or parent_id in (span_id, _NO_SPAN):
-            if parent_id is None:
-                members -= 1
-            parent_id, digits = _NO_SPAN, f"0a10{trace_id}1208{span_id}"
+        if parent_id is None or parent_id in (span_id, _NO_SPAN) or len(trace_id) != TRACE_ID:
+            trace_id, parent_id, digits = _unusual_ids(trace_id, span_id, parent_id)
+            members -= record.parent_id is None
         else:
             digits = f"0a10{trace_id}1208{span_id}2208{parent_id}"
+        ids = unhexlify(digits)
         lengths = len(trace_id) == TRACE_ID and len(span_id) == len(parent_id) == SPAN_ID
-        if not lengths or trace_id == _NO_TRACE or span_id == _NO_SPAN or digits != digits.lower():
+        if not lengths or trace_id == _NO_TRACE or span_id == _NO_SPAN or ids.hex() != digits:  # not in lower case
             raise Unusual
         timestamp, duration = record.timestamp, record.duration
         members += inside
@@ -123,22 +137,31 @@ def _translate(records: Sequence[_Record], origins: Sequence[bytes], parse_strin
         else:
             members -= (timestamp is None) + (duration is None)
             times = reader.read_times(_microseconds(timestamp), _microseconds(duration))
-        encoded = unhexlify(digits) + before + times + after
+        encoded = b"".join((ids, before, times, after))
         if record.annotations is not NULL:
             text = bytes(record.annotations)
             looks_like = text.count(_MEMBER)
             encoded += _annotations(text, looks_like)
             members += 1 + looks_like
-        # What `TranslatedSpan(encoded, origin)` does, at half its cost.
-        span = bytes.__new__(TranslatedSpan, encoded)
-        span.origin = origin
-        if fields in groups:
-            groups[fields].append(span)
-        else:
-            groups[fields] = [span]
+        if origin is not None:  # what `TranslatedSpan(encoded, origin)` does, at half its cost
+            encoded = bytes.__new__(TranslatedSpan, encoded)
+            encoded.origin = origin
+        try:
+            groups[fields].append(encoded)
+        except KeyError:
+            groups[fields] = [encoded]
     if members != written:  # a key may stand twice: a Zipkin server looks at both, and only one was read
         raise Unusual
     return groups
+
+
+def _unusual_ids(trace_id: str, span_id: str, parent_id: str | None) -> tuple[str, str, str]:
+    """Give 128 bits of trace id, a parent id, and the digits of the fields of ids, of a root or of 64 bits of trace id."""
+    trace_id = trace_id.zfill(TRACE_ID) if trace_id else ""
+    digits = f"0a10{trace_id}1208{span_id}"
+    if parent_id is None or parent_id in (span_id, _NO_SPAN):
+        return trace_id, _NO_SPAN, digits
+    return trace_id, parent_id, f"{digits}2208{parent_id}"
 
 
 def _microseconds(value: float | None) -> int:
@@ -147,6 +170,17 @@ def _microseconds(value: float | None) -> int:
     if type(value) is not int or not 0 <= value < reader.END_OF_TIME:
         raise Unusual
     return value
+
+
+def _learned(repeating: _Repeating) -> _Translation:
+    """Translate what repeats, and remember it."""
+    translation = _repeating(*repeating)
+    name, _, local, remote, tags = repeating[:5]
+    if len(local) + len(remote) + len(tags) < _LONG and (name is None or len(name) < _LONG):
+        if len(_known) >= _REMEMBERED:
+            _known.clear()
+        _known[repeating] = translation
+    return translation
 
 
 def _repeating(
@@ -158,8 +192,7 @@ def _repeating(
     shared: bool | None,
     debug: bool | None,
     parse_string_tags: bool,
-) -> tuple[reader.EnvelopeFields, bytes, bytes, int]:
-    """Give whose span it is, its fields before and behind the times, and how many members of it were read."""
+) -> _Translation:
     span = {
         "name": name,
         "kind": kind,
@@ -173,9 +206,6 @@ def _repeating(
     members = sum(value is not None for value in span.values())
     inside = members + sum(text.count(_MEMBER) for text in (local, remote, tags))
     return reader.envelope_fields(key), before, after, inside
-
-
-_remembered: Final = lru_cache(maxsize=1 << 13)(_repeating)
 
 
 def _annotations(text: bytes, looks_like: int) -> bytes:

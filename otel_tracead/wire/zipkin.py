@@ -27,25 +27,30 @@ _UNKNOWN_SERVICE = "unknown_service"
 _LOOKS_LIKE_V1, _ESCAPED = b'yAnnotations"', b'\\u0079Annotations"'
 
 
-def decode_spans(body: bytes, envelopes: Envelopes, *, parse_string_tags: bool = False) -> SpanBatch:
-    """Decode a JSON list of Zipkin v2 spans; each becomes a `TranslatedSpan`.
+def decode_spans(
+    body: bytes, envelopes: Envelopes, *, parse_string_tags: bool = False, originals: bool = True
+) -> SpanBatch:
+    """Decode a JSON list of Zipkin v2 spans.
 
     Args:
         body: the list.
         envelopes: where envelopes are shared.
         parse_string_tags: whether tags that spell a number or boolean become such attributes.
+        originals: whether each becomes a `TranslatedSpan`, for somebody who will give it to Zipkin again; else plain bytes.
 
     Raises:
         InvalidRequest: no valid JSON list of v2 spans; says which span and key.
     """
-    usual = _zipkin_records.read(body, parse_string_tags=parse_string_tags)
+    usual = _zipkin_records.read(body, parse_string_tags=parse_string_tags, originals=originals)
     if usual is not None:
         return SpanBatch([(envelopes.intern(*fields), spans) for fields, spans in usual.items()])
     document = _list(body, "v2")
-    return _translate(lambda: _zipkin_text.elements(body, document), document, envelopes, parse_string_tags)
+    return _translate(lambda: _zipkin_text.elements(body, document), document, envelopes, parse_string_tags, originals)
 
 
-def decode_v1_spans(body: bytes, envelopes: Envelopes, *, parse_string_tags: bool = False) -> SpanBatch:
+def decode_v1_spans(
+    body: bytes, envelopes: Envelopes, *, parse_string_tags: bool = False, originals: bool = True
+) -> SpanBatch:
     """Decode a JSON list of Zipkin v1 spans: each becomes one or more v2 spans, which is how they will leave to Zipkin.
 
     Args and Raises: see `decode_spans`.
@@ -54,17 +59,19 @@ def decode_v1_spans(body: bytes, envelopes: Envelopes, *, parse_string_tags: boo
     for index, span in enumerate(_list(body, "v1")):
         with _Refusing("v1", index):
             document += _zipkin_v1.convert(span)
-    return _translate(lambda: map(_zipkin_text.compact, document), document, envelopes, parse_string_tags)
+    return _translate(lambda: map(_zipkin_text.compact, document), document, envelopes, parse_string_tags, originals)
 
 
-def decode_protobuf(body: bytes, envelopes: Envelopes, *, parse_string_tags: bool = False) -> SpanBatch:
+def decode_protobuf(
+    body: bytes, envelopes: Envelopes, *, parse_string_tags: bool = False, originals: bool = True
+) -> SpanBatch:
     """Decode a protobuf `ListOfSpans`; the spans' original form is the JSON object that says the same.
 
     Args and Raises: see `decode_spans`.
     """
     with _Refusing("v2"):
         document = _zipkin_proto.read_list(body)
-    return _translate(lambda: map(_zipkin_text.compact, document), document, envelopes, parse_string_tags)
+    return _translate(lambda: map(_zipkin_text.compact, document), document, envelopes, parse_string_tags, originals)
 
 
 def encode_spans(batch: SpanBatch, default_service_name: str = _UNKNOWN_SERVICE) -> bytes:
@@ -110,7 +117,11 @@ def _list(body: bytes, form: str) -> list[Any]:
 
 
 def _translate(
-    texts: Callable[[], Iterable[bytes]], document: list[Any], envelopes: Envelopes, parse_string_tags: bool
+    texts: Callable[[], Iterable[bytes]],
+    document: list[Any],
+    envelopes: Envelopes,
+    parse_string_tags: bool,
+    originals: bool,
 ) -> SpanBatch:
     known: dict[reader.EnvelopeKey, list[bytes]] = {}
     with _Refusing("v2"):
@@ -123,10 +134,10 @@ def _translate(
         except Broken as broken:
             broken.path.append(index)
             raise InvalidRequest(f"not a valid Zipkin v2 span: {broken}") from broken
-        origin = next(origins)
-        if upper:
-            origin = _zipkin_text.with_lower_ids(origin)
-        known.setdefault(key, []).append(TranslatedSpan(encoded, origin))
+        origin = next(origins)  # even where it is not kept: what cannot be printed is refused, whoever stands behind
+        if originals:
+            encoded = TranslatedSpan(encoded, _zipkin_text.with_lower_ids(origin) if upper else origin)
+        known.setdefault(key, []).append(encoded)
     return SpanBatch(
         [(envelopes.intern(*reader.envelope_fields(key)), spans) for key, spans in known.items()],
     )

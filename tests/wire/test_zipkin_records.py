@@ -73,7 +73,8 @@ def _read(body, *, parse_string_tags=False):
     groups = {}
     for envelope, spans in batch.groups:
         found = groups.setdefault((envelope.resource, envelope.scope), [])
-        found += [(bytes(span), span.origin) for span in spans]
+        # One space between members goes where a list is printed anew and stays where it is cut out.
+        found += [(bytes(span), span.origin.replace(b', "', b',"')) for span in spans]
     return list(groups.items())
 
 
@@ -86,12 +87,27 @@ def _plain(body, **options):
 _prints = st.sampled_from([{}, {"separators": (",", ":")}, {"ensure_ascii": False, "indent": 1}])
 
 
+def _without_originals(body):
+    """As `_read`, of spans that do not keep the form they came in."""
+    try:
+        batch = zipkin.decode_spans(body, Envelopes(), originals=False)
+    except InvalidRequest as error:
+        return str(error)
+    assert all(type(span) is bytes for _, span in batch)
+    return [((envelope.resource, envelope.scope), spans) for envelope, spans in batch.groups]
+
+
+def _translations(read):
+    return read if isinstance(read, str) else [(whose, [span for span, _ in spans]) for whose, spans in read]
+
+
 @given(_spans, _prints)
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_is_the_plain_reader_whatever_a_span_holds(spans, printed):
     body = json.dumps(spans, **printed).encode()
     assert _read(body) == _plain(body)
     assert _read(body, parse_string_tags=True) == _plain(body, parse_string_tags=True)
+    assert _without_originals(body) == _translations(_read(body))
 
 
 _BODY = orjson.dumps([USUAL, {**USUAL, "name": "é"}])
@@ -105,11 +121,13 @@ _BODY = orjson.dumps([USUAL, {**USUAL, "name": "é"}])
 def test_is_the_plain_reader_whatever_is_broken(at, cut, put):
     body = _BODY[:at] + put.encode(errors="surrogateescape") + _BODY[at + cut :]
     assert _read(body) == _plain(body)
+    assert _without_originals(body) == _translations(_read(body))
 
 
 @pytest.mark.parametrize("body", [_BODY, json.dumps([USUAL] * 3).encode(), b"[]", b" [ ] "])
 def test_takes_what_tracers_write(body):
-    assert _zipkin_records.read(body, parse_string_tags=False) is not None
+    for originals in (True, False):
+        assert _zipkin_records.read(body, parse_string_tags=False, originals=originals) is not None
 
 
 @pytest.mark.parametrize("deep", [{"localEndpoint": 300}, {"annotations": 300}, {"localEndpoint": 1200}])
@@ -122,11 +140,16 @@ def test_deep_nesting_is_refused_as_ever(deep):
     assert _read(body) == _plain(body)
 
 
-def test_what_is_long_is_not_remembered():
-    _zipkin_records._remembered.cache_clear()
-    tags = {"long": "x" * 5000}
-    assert _zipkin_records.read(orjson.dumps([{**USUAL, "tags": tags}]), parse_string_tags=False) is not None
-    assert _zipkin_records._remembered.cache_info().currsize == 0
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(_zipkin_records, "_known", {})
+    monkeypatch.setattr(_zipkin_records, "_REMEMBERED", 3)
+
+    def remembered(**odd):
+        assert _read(orjson.dumps([{**USUAL, **odd}])) == _plain(orjson.dumps([{**USUAL, **odd}]))
+        return len(_zipkin_records._known)
+
+    assert remembered(tags={"long": "x" * 5000}) == remembered(name="x" * 5000) == 0
+    assert [remembered(name=name) for name in ("a", "b", "c", "c", "d")] == [1, 2, 3, 3, 1]
 
 
 TWICE = {

@@ -11,7 +11,7 @@ def _build(config: DebugConfig, settings: Settings, _consumer: Consumer | None) 
     at_once = ExporterConfig(
         timeout=0, retry_on_failure=RetryConfig(enabled=False), sending_queue=QueueConfig(enabled=False)
     )
-    return QueuedExporter(settings, at_once, DebugSender(config, settings))
+    return QueuedExporter(settings, at_once, DebugSender(config, settings), originals=False)
 
 
 FACTORY = Factory(name="debug", kind=Kind.EXPORTER, config=DebugConfig, build=_build)

@@ -10,7 +10,7 @@ def _build(config: FileConfig, settings: Settings, _consumer: Consumer | None) -
 
     # No time limit: a write that was given up could still come through, and the next attempt would double it.
     shared = ExporterConfig(timeout=0, retry_on_failure=config.retry_on_failure, sending_queue=config.sending_queue)
-    return QueuedExporter(settings, shared, FileSender(config))
+    return QueuedExporter(settings, shared, FileSender(config), originals=False)
 
 
 FACTORY = Factory(name="file", kind=Kind.EXPORTER, config=FileConfig, build=_build)

@@ -8,7 +8,7 @@ def _build(config: OtlpGrpcConfig, settings: Settings, _consumer: Consumer | Non
     from otel_tracead.exporting import QueuedExporter
     from otel_tracead_exporters.otlp_grpc.sender import OtlpGrpcSender
 
-    return QueuedExporter(settings, config, OtlpGrpcSender(config, settings))
+    return QueuedExporter(settings, config, OtlpGrpcSender(config, settings), originals=False)
 
 
 FACTORY = Factory(name="otlp_grpc", kind=Kind.EXPORTER, config=OtlpGrpcConfig, build=_build, aliases=("otlp",))

@@ -8,7 +8,7 @@ def _build(config: OtlpHttpConfig, settings: Settings, _consumer: Consumer | Non
     from otel_tracead.exporting import QueuedExporter
     from otel_tracead_exporters.otlp_http.sender import OtlpHttpSender
 
-    return QueuedExporter(settings, config, OtlpHttpSender(config, settings))
+    return QueuedExporter(settings, config, OtlpHttpSender(config, settings), originals=False)
 
 
 FACTORY = Factory(name="otlp_http", kind=Kind.EXPORTER, config=OtlpHttpConfig, build=_build, aliases=("otlphttp",))

@@ -8,7 +8,7 @@ def _build(config: SdkConfig, settings: Settings, _consumer: Consumer | None) ->
     from otel_tracead.exporting import QueuedExporter
     from otel_tracead_exporters.sdk.sender import SdkSender
 
-    return QueuedExporter(settings, config, SdkSender(config, settings))
+    return QueuedExporter(settings, config, SdkSender(config, settings), originals=False)
 
 
 def _check(config: SdkConfig, _settings: Settings) -> list[str]:

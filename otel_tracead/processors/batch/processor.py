@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from otel_tracead import metrics
-from otel_tracead.component import Consumer, Settings
+from otel_tracead.component import Consumer, Settings, wants_originals
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure, RetryableError
 from otel_tracead.processors.batch.accumulator import Accumulator, Trigger
@@ -52,6 +52,11 @@ class BatchProcessor:
         self._sending: Consignment | None = None
         self._sender: asyncio.Task[None] | None = None
         self._stopping = False
+
+    @property
+    def originals(self) -> bool:
+        """See `wants_originals`."""
+        return wants_originals(self._next)
 
     async def start(self) -> None:
         """Start the sender."""

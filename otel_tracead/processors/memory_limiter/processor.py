@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from otel_tracead import metrics
-from otel_tracead.component import Consumer, Settings
+from otel_tracead.component import Consumer, Settings, wants_originals
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import Backpressure
 from otel_tracead.process import resident_bytes, total_memory_bytes
@@ -98,6 +98,11 @@ class MemoryLimiter:
         self._incoming = settings.telemetry.counter(metrics.PROCESSOR_INCOMING, settings.id)
         self._outgoing = settings.telemetry.counter(metrics.PROCESSOR_OUTGOING, settings.id)
         self._timer: asyncio.Task[None] | None = None
+
+    @property
+    def originals(self) -> bool:
+        """See `wants_originals`."""
+        return wants_originals(self._next)
 
     async def start(self) -> None:
         """Measure from now on."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from otel_tracead.component import Consumer, Settings
+from otel_tracead.component import Consumer, Settings, wants_originals
 from otel_tracead.delivery import Consignment, Delivery
 from otel_tracead.errors import Backpressure, ConfigError
 from otel_tracead.processors.tracead.bounds import Bounds
@@ -75,6 +75,7 @@ class TraceadProcessor:
         self._supply = ModelSupply(config, settings, models, self._bounds.look_seconds)
         self._rules = Rules.of(config)
         self._assembler = Assembler(config.release_policy)
+        self._next = consumer
         self._forwarder = Forwarder(consumer, settings, self._handed_on)
         self._storage = None if config.storage is None else find_storage(settings, config.storage, "storage")
         self._journal: Journal | None = None
@@ -88,6 +89,11 @@ class TraceadProcessor:
         self._tasks: list[asyncio.Task[None]] = []
         self._accepting = False
         self._counts = Counts(settings, self._assembler, self._pending)
+
+    @property
+    def originals(self) -> bool:
+        """See `wants_originals`."""
+        return wants_originals(self._next)
 
     async def start(self) -> None:
         """Load the model and start to work.

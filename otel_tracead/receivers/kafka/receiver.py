@@ -7,7 +7,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 from otel_tracead import metrics
-from otel_tracead.component import Consumer, Settings
+from otel_tracead.component import Consumer, Settings, wants_originals
 from otel_tracead.delivery import Consignment
 from otel_tracead.errors import RetryableError, StartError
 from otel_tracead.kafka.client import ClientLog
@@ -69,7 +69,10 @@ class KafkaReceiver:
         loop = asyncio.get_running_loop()
         envelopes = Envelopes()
         decode = DECODERS[self._config.record_encoding]
-        reader = Reader(lambda value: decode(value, envelopes), self._config.max_record_size)
+        reader = Reader(
+            lambda value: decode(value, envelopes, originals=wants_originals(self._consumer)),
+            self._config.max_record_size,
+        )
         log = {"logger": ClientLog(self._logger)}
         try:
             self._poller = Poller(self._config, self._config.consumer_properties() | log, reader, _OnLoop(loop, self))

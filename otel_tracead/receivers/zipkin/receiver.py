@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import BaseModel
 
-from otel_tracead.component import Consumer, Settings
+from otel_tracead.component import Consumer, Settings, wants_originals
 from otel_tracead.errors import PipelineError
 from otel_tracead.receivers.http import text_of
 from otel_tracead.receivers.http_server import HttpServer
@@ -38,6 +38,7 @@ class ZipkinServer(HttpServer):
     def __init__(self, config: ZipkinReceiverConfig, settings: Settings, consumer: Consumer) -> None:
         super().__init__(config, settings, consumer)
         self._config = config
+        self._consumer = consumer
         self._envelopes = Envelopes()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -55,9 +56,11 @@ class ZipkinServer(HttpServer):
         if v1 and protobuf:
             return self.refuse(415, f"415 unsupported media type: v1 has no protobuf form, send it to /{_V2_PATH}")
         decode = zipkin.decode_v1_spans if v1 else zipkin.decode_protobuf if protobuf else zipkin.decode_spans
-        parse = self._config.parse_string_tags
+        parse, originals = self._config.parse_string_tags, wants_originals(self._consumer)
         try:
-            await self.receive(request, lambda body: decode(body, self._envelopes, parse_string_tags=parse))
+            await self.receive(
+                request, lambda body: decode(body, self._envelopes, parse_string_tags=parse, originals=originals)
+            )
         except Exception as error:  # noqa: BLE001 (whatever it is, the sender gets a status)
             return text_of(error)
         return web.Response(status=202)
