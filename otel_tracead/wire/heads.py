@@ -10,7 +10,7 @@ import numpy.typing as npt
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from otel_tracead.wire._shallow import SpanHead
-from otel_tracead.wire.columns import SpanBytes, mixed, read_columns
+from otel_tracead.wire.columns import SpanBytes, WantedAttributes, mixed, read_columns
 from otel_tracead.wire.joined import Joined
 from otel_tracead.wire.runs import Runs
 from otel_tracead.wire.values import text
@@ -63,6 +63,7 @@ class HeadReader:
     ) -> None:
         wanted = [key.encode() for key in sorted(attribute_keys)]
         self._wanted = frozenset(wanted)
+        self._in_columns = WantedAttributes(wanted)
         # How a KeyValue with such a key begins: with the key's length, as every encoder writes it, or with its value.
         begins = {_KEY + _length(key)[:1] for key in wanted} | {_VALUE + bytes([byte]) for byte in range(256)}
         self._begins = frozenset(begins if wanted else ())
@@ -95,7 +96,7 @@ class HeadReader:
             ValueError: there are fewer groups than spans.
         """
         data = SpanBytes(spans)
-        columns = read_columns(data, self._wanted)
+        columns = read_columns(data, self._in_columns)
         code = self._known_codes(mixed(columns.naming, _addresses(groups, len(data))), columns.read, data, groups)
         heads = Heads(
             span_id=columns.span_id,
@@ -105,7 +106,7 @@ class HeadReader:
             server=(columns.kind == _SERVER_KINDS[0]) | (columns.kind == _SERVER_KINDS[1]),
             code=code,
         )
-        odd = np.flatnonzero(~columns.read).tolist()
+        odd = (~columns.read).nonzero()[0].tolist()
         group = list(chain.from_iterable(groups)) if odd else []
         for index in odd:
             head = SpanHead.FromString(data.span(index))
@@ -125,10 +126,10 @@ class HeadReader:
         groups: Sequence[Sequence[Hashable]],
     ) -> npt.NDArray[np.int64]:
         """Look the namings up among those met before; a new one is parsed, once."""
-        place = np.searchsorted(self._namings, naming)
+        place = self._namings.searchsorted(naming)
         inside = np.minimum(place, max(len(self._namings) - 1, 0))
         known = self._namings[inside] == naming if len(self._namings) else np.zeros(len(naming), np.bool_)
-        unknown = np.flatnonzero(read & ~known)
+        unknown = (read & ~known).nonzero()[0]
         if not len(unknown):
             return self._naming_codes[inside] if len(self._namings) else np.zeros(len(naming), np.int64)
         new, first = np.unique(naming[unknown], return_index=True)
@@ -191,10 +192,10 @@ class HeadReader:
 
 def _addresses(groups: Sequence[Sequence[Hashable]], spans: int) -> npt.NDArray[np.uint64]:
     """Give a number for the group of each of so many *spans*, the same for the same group only."""
-    runs = [Runs.of(one) for one in groups]
+    runs = [one if type(one) is Runs else Runs.of(one) for one in groups]
     values = list(chain.from_iterable([one.values for one in runs]))
     counts = list(chain.from_iterable([one.counts for one in runs]))
-    found = np.repeat(np.fromiter(map(id, values), np.uint64, len(values)), counts)
+    found = np.fromiter(map(id, values), np.uint64, len(values)).repeat(counts)
     if len(found) < spans:
         raise ValueError(f"{len(found)} groups are too few for {spans} spans")
     return found[:spans]

@@ -10,7 +10,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_tracead.wire import heads
-from otel_tracead.wire.columns import SpanBytes, read_columns
+from otel_tracead.wire.columns import SpanBytes, WantedAttributes, read_columns
 from otel_tracead.wire.heads import HeadReader
 from otel_tracead.wire.joined import join
 from otel_tracead.wire.values import text
@@ -109,7 +109,9 @@ def test_spans_of_the_usual_layout_need_no_parser(change):
     usual = {"trace_id": b"t" * 16, "span_id": b"s" * 8, "parent_span_id": b"p" * 8, "name": "n", "kind": 2}
     times = {"start_time_unix_nano": 1, "end_time_unix_nano": 2, "attributes": [KeyValue(key="k")] * 3}
     span = Span(**{**usual, **times, **change}).SerializeToString()
-    assert read_columns(SpanBytes([join([span])]), {key.encode() for key in KEYS}).read.tolist() == [True]
+    assert read_columns(SpanBytes([join([span])]), WantedAttributes(key.encode() for key in KEYS)).read.tolist() == [
+        True
+    ]
 
 
 long_or_short = st.text("ab\xff\0", max_size=9) | st.text("ab\xff\0", min_size=50, max_size=150)
