@@ -4,7 +4,7 @@ Messages are read as far as names go; whatever else is in them (weights, attribu
 Source: onnx/onnx.proto.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -26,7 +26,13 @@ _MESSAGES: Final[dict[str, tuple[tuple[int, str, Any, bool], ...]]] = {
         (1, "input", _F.TYPE_STRING, True),
         (2, "output", _F.TYPE_STRING, True),
         (4, "op_type", _F.TYPE_STRING, False),
+        (5, "attribute", "Attribute", True),
         (7, "domain", _F.TYPE_STRING, False),
+    ),
+    "Attribute": (
+        (1, "name", _F.TYPE_STRING, False),
+        (8, "ints", _F.TYPE_INT64, True),
+        (20, "type", _F.TYPE_INT32, False),
     ),
     "Tensor": ((2, "data_type", _F.TYPE_INT32, False), (8, "name", _F.TYPE_STRING, False)),
     "Value": ((1, "name", _F.TYPE_STRING, False), (2, "type", "Type", False)),
@@ -35,8 +41,10 @@ _MESSAGES: Final[dict[str, tuple[tuple[int, str, Any, bool], ...]]] = {
     "Shape": ((1, "dim", "Dim", True),),
     "Dim": (),
 }
-_FLOAT: Final = 1
+FLOAT: Final = 1
+INT32: Final = 6
 _STRING: Final = 8
+_INTS: Final = 7  # kind of an attribute
 _RANK: Final = 3
 # What `otel_tracead.training` writes. Others can hold graphs of their own that run for ever (Loop), or memory that no
 # limit of ONNX Runtime counts (everything that has to do with strings and sequences).
@@ -52,15 +60,15 @@ OPERATORS: Final = frozenset(
 def foreign(model: bytes) -> str:
     """Say what is in a model that no training of ours writes; empty if there is nothing."""
     try:
-        read = _model(model)
+        found = read(model)
     except DecodeError:
         return "it is no ONNX model"
-    for node in read.graph.node:
+    for node in found.graph.node:
         if node.domain or node.op_type not in OPERATORS:
             return f"operator {node.domain}{'.' if node.domain else ''}{node.op_type}"[:100]
-    if read.functions or read.graph.sparse_initializer:
+    if found.functions or found.graph.sparse_initializer:
         return "functions or sparse tensors"
-    if any(tensor.data_type == _STRING for tensor in read.graph.initializer):
+    if any(tensor.data_type == _STRING for tensor in found.graph.initializer):
         return "tensors of strings"
     return ""
 
@@ -87,72 +95,72 @@ def cut(model: bytes, tensor: str, *, of: Collection[str], outputs: Sequence[str
         outputs: what the second half gives.
     """
     try:
-        graph = _model(model).graph
+        whole = read(model)
     except DecodeError:
         return None
-    makers = {name: index for index, node in enumerate(graph.node) for name in node.output}
-    if tensor not in makers:
+    if not any(tensor in node.output for node in whole.graph.node):
         return None
-    before = _needed(graph, makers, [tensor])
-    behind = _needed(graph, makers, outputs, given=tensor)
-    inputs = {one.name for one in graph.input}
-    if not before.names & inputs <= set(of):
+    given = value(tensor, FLOAT, _RANK)
+    outputs_known = {one.name: one for one in whole.graph.output}
+    first = part(whole, gives=[given])
+    if not {one.name for one in first.graph.input} <= set(of):
         return None
-    return Halves(_part(model, before, gives=[tensor]), _part(model, behind, gives=outputs, takes=tensor))
+    second = part(whole, gives=[outputs_known[name] for name in outputs], takes=[given])
+    return Halves(bytes(first.SerializeToString()), bytes(second.SerializeToString()))
 
 
-class _Needed(NamedTuple):
-    """What some tensors are made of.
+def part(model: Any, *, gives: Sequence[Any], takes: Sequence[Any] = ()) -> Any:
+    """Give the part of a model that makes some tensors of others; both are values (see `value`).
 
-    Attributes:
-        nodes: their places.
-        names: of all tensors, inputs and constants among them.
+    Inputs of the model that the part needs are its inputs, too.
     """
-
-    nodes: set[int]
-    names: set[str]
-
-
-def _needed(graph: Any, makers: dict[str, int], wanted: Iterable[str], given: str = "") -> _Needed:
+    graph, given = model.graph, {one.name for one in takes}
+    makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name not in given}
     nodes: set[int] = set()
     names: set[str] = set()
-    left = list(wanted)
+    left = [one.name for one in gives]
     while left:
         name = left.pop()
         if name in names:
             continue
         names.add(name)
-        node = makers.get(name)
-        if node is not None and name != given:
-            nodes.add(node)
-            left += graph.node[node].input
-    return _Needed(nodes, names)
+        if name in makers:
+            nodes.add(makers[name])
+            left += graph.node[makers[name]].input
+    kept = type(model).FromString(model.SerializeToString())
+    for field, values in (
+        ("node", [node for index, node in enumerate(graph.node) if index in nodes]),
+        ("initializer", [one for one in graph.initializer if one.name in names]),
+        ("input", [*(one for one in graph.input if one.name in names - given), *takes]),
+        ("output", gives),
+    ):
+        kept.graph.ClearField(field)
+        getattr(kept.graph, field).extend(values)
+    return kept
 
 
-def _part(model: bytes, needed: _Needed, *, gives: Sequence[str], takes: str = "") -> bytes:
-    part = _model(model)
-    graph = part.graph
-    known = {one.name: one for one in graph.output}
-    outputs = [known.get(name) or _floats(name) for name in gives]
-    nodes = [node for index, node in enumerate(graph.node) if index in needed.nodes]
-    constants = [one for one in graph.initializer if one.name in needed.names]
-    inputs = [one for one in graph.input if one.name in needed.names] + ([_floats(takes)] if takes else [])
-    for field, kept in (("node", nodes), ("initializer", constants), ("input", inputs), ("output", outputs)):
-        copies = [type(one).FromString(one.SerializeToString()) for one in kept]
-        graph.ClearField(field)
-        getattr(graph, field).extend(copies)
-    return bytes(part.SerializeToString())
+def value(name: str, elements: int, rank: int) -> Any:
+    """Describe a tensor of any shape."""
+    described = _classes()["Value"](name=name)
+    described.type.tensor.elements = elements
+    for _ in range(rank):
+        described.type.tensor.shape.dim.add()
+    return described
 
 
-def _floats(name: str) -> Any:
-    value = _classes()["Value"](name=name)
-    value.type.tensor.elements = _FLOAT
-    for _ in range(_RANK):
-        value.type.tensor.shape.dim.add()
-    return value
+def transpose(tensor: str, output: str, order: Sequence[int]) -> Any:
+    """Give a node that puts the axes of a *tensor* in another *order*."""
+    node = _classes()["Node"](input=[tensor], output=[output], op_type="Transpose")
+    node.attribute.add(name="perm", ints=order, type=_INTS)
+    return node
 
 
-def _model(model: bytes) -> Any:
+def read(model: bytes) -> Any:
+    """Read a model.
+
+    Raises:
+        DecodeError: it is none.
+    """
     return _classes()["Model"].FromString(model)
 
 

@@ -5,7 +5,7 @@ the network cost.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.detection import onnx_sessions
-from otel_tracead.detection.bound_runs import Feeds
+from otel_tracead.detection.graph_by_step import by_step
 from otel_tracead.detection.graph_cut import cut
 from otel_tracead.detection.packing import Fit, Packed, Rectangle, pack
 
@@ -30,6 +30,9 @@ _FIT: Final = Fit(2048)
 _SALT: Final = np.frombuffer(secrets.token_bytes(8 * LONGEST), "<u8") | np.uint64(1)
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 _FINISH: Final = np.uint64(32)
+
+
+_MIXTURE: Final = ("weight", "mean", "log_scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class LabelLayer:
 
     Args:
         first: bytes of the half that reads labels.
-        second: of the half that reads what the first one gives.
+        second: of the half that reads what the first one gives, laid out step by step (`graph_by_step`).
         state: width of the carried state.
         threads: of ONNX Runtime within one run.
         room: positions that are remembered.
@@ -71,7 +74,8 @@ class LabelLayer:
             Exception: ONNX Runtime cannot run one of the halves.
         """
         halves = cut(model, _TENSOR, of={"labels", "state"}, outputs=outputs)
-        return None if halves is None else cls(*halves, state=state, threads=threads)
+        second = by_step(halves.second) if halves is not None else None
+        return cls(halves.first, second, state=state, threads=threads) if halves is not None and second else None
 
     def _forget(self) -> None:
         self._known: dict[int, int] = {}  # where the states of a sequence begin
@@ -94,13 +98,30 @@ class LabelLayer:
         first = np.array([known[key] for key in keys], np.int64)
         return Looked(first, first + packed.widths[:traces] - 1)
 
-    def run(self, outputs: Sequence[str], feeds: Feeds, looked: Looked, rectangle: Rectangle) -> list[Any]:
-        """Give the *outputs* for a rectangle of traces that were looked up."""
+    def run(
+        self, outputs: Sequence[str], packed: Packed, looked: Looked, rectangle: Rectangle
+    ) -> tuple[Ints, list[Any]]:
+        """Run a rectangle of traces that were looked up.
+
+        Returns:
+            The cells that are positions `[positions]`, and the *outputs* for all cells, in an order of their own: numbers
+            `[cells]`, the mixture `[3 * components, cells]`, log probabilities `[cells, classes]`.
+        """
         if self._states is None:
             raise RuntimeError("no trace was looked up")
+        labels, times, cells = packed.by_step(rectangle)
         first, last = looked.first[rectangle.traces], looked.last[rectangle.traces]
         at = np.minimum(first + np.arange(rectangle.width)[:, None], last)
-        return self._second(outputs, {**feeds, _TENSOR: self._states.take(at, axis=0)})
+        feeds = {
+            "labels_by_step": labels[:-1],
+            "times_by_step": times[:-1, :, None],
+            "labels_came": labels[1:],
+            "times_came": times[1:],
+            _TENSOR: self._states.take(at, axis=0),
+        }
+        names = [name for output in outputs for name in (_MIXTURE if output == "mixture" else (output,))]
+        made = dict(zip(names, self._second(names, feeds), strict=True))
+        return cells, [_by_cell(made, output) for output in outputs]
 
     def _learn(self, packed: Packed, new: dict[int, int]) -> None:
         """Work out the states of one trace for each *new* key."""
@@ -126,13 +147,23 @@ class LabelLayer:
         self._states[at : at + len(states)] = states
 
 
+def _by_cell(made: Mapping[str, Any], output: str) -> Any:
+    """Lay one *output* out cell by cell; see `LabelLayer.run`."""
+    if output == "mixture":
+        mixture = np.concatenate([made[part] for part in _MIXTURE])
+        return mixture.reshape(len(mixture), -1)
+    if output == "log_probabilities":
+        return made[output].reshape(-1, made[output].shape[-1])
+    return (made[output].T if output == "time_surprise" else made[output]).reshape(-1)  # that one comes by trace
+
+
 def _again(packed: Packed, chosen: Ints) -> Packed:
     """Pack some traces of those in *packed*, by their labels only."""
     lengths = packed.widths[chosen] - 1
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     begins = packed.ends[chosen] - lengths
     rows = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], lengths)
-    return pack(packed.came[rows], np.zeros(len(rows)), offsets, np.arange(len(chosen)), _FIT)
+    return pack(packed.came[rows], np.zeros(len(rows)), offsets, _FIT)
 
 
 def _keys(packed: Packed, traces: int) -> Words:
@@ -140,8 +171,9 @@ def _keys(packed: Packed, traces: int) -> Words:
     widths = packed.widths[:traces]
     begins = packed.ends[:traces] - widths + 1
     size = int(packed.ends[traces - 1]) + 1
-    place = np.arange(size) - np.repeat(begins, widths)
-    words = (packed.came[:size].astype(np.uint64) + np.uint64(1)) * _SALT[place]
+    words = packed.came[:size].astype(np.uint64)
+    words += np.uint64(1)
+    words *= _SALT.take(packed.step[:size])
     keys: Words = np.add.reduceat(words, begins)
     keys ^= keys >> _FINISH
     keys *= _SPREAD

@@ -41,10 +41,10 @@ def exceeded_by(mixtures: Mixture, share: float) -> Floats:
     In 32 bits, and from close bounds, this takes 0.04 µs of what a span costs; in 64 bits from the ends of all components 0.1.
 
     Args:
-        mixtures: of each prediction `[n, 3 * components]`; weights may be less or more than 1 together.
+        mixtures: of each prediction `[3 * components, n]`; weights may be less or more than 1 together.
         share: of 1.
     """
-    weight, mean, scale = np.split(np.ascontiguousarray(mixtures.T, np.float32), 3)
+    weight, mean, scale = np.ascontiguousarray(mixtures, np.float32).reshape(3, len(mixtures) // 3, mixtures.shape[1])
     weight, scale = np.exp(weight - weight.max(axis=0)), np.exp(scale)
     weight /= np.float32(share) * np.add.reduce(weight)  # in shares
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -51,6 +51,8 @@ class Packed:
         order: which of the traces that were to be packed each one is `[traces]`.
         widths: positions of each trace `[traces]`.
         ends: the last position of each trace `[traces]`.
+        trace: of each position `[positions]`.
+        step: of each position, counted from its trace's first `[positions]`.
         place: index of each position among those of all traces as they were given `[positions]`.
         came: label at each position, `!0` at an end `[positions]`.
         took: scaled time at each position, 0 at an end `[positions]`.
@@ -60,6 +62,8 @@ class Packed:
     order: Ints
     widths: Ints
     ends: Ints
+    trace: Ints
+    step: Ints
     place: Ints
     came: Ints32
     took: Floats32
@@ -78,33 +82,58 @@ class Packed:
         times[:, 1:][inside] = self.took[rectangle.positions]
         return labels, times, np.flatnonzero(inside)
 
+    def by_step(self, rectangle: Rectangle) -> tuple[Ints32, Floats32, Ints]:
+        """Lay a rectangle out step by step.
 
-def pack(labels: Ints, times: Floats, offsets: Ints, traces: Ints, fit: Fit) -> Packed:
-    """Pack some *traces* of those given into rectangles.
+        Returns:
+            Label and time of each event `[width + 1, traces]`, one step later than their positions, as in `unpacked`. And
+            the cells, counted step by step, that are positions `[positions]`.
+        """
+        positions, rows = rectangle.positions, rectangle.traces.stop - rectangle.traces.start
+        cells = self.step[positions] * rows
+        cells += self.trace[positions]
+        cells -= rectangle.traces.start
+        shape = rectangle.width + 1, rows
+        labels, times = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+        labels[1:].reshape(-1)[cells] = self.came[positions]
+        times[1:].reshape(-1)[cells] = self.took[positions]
+        return labels, times, cells
+
+
+def pack(labels: Ints, times: Floats, offsets: Ints, fit: Fit, traces: Ints | None = None) -> Packed:
+    """Pack traces into rectangles.
 
     Args:
         labels: dictionary index of each event `[m]`.
         times: scaled time of each event `[m]`.
         offsets: first event of each of all traces `[all traces + 1]`.
-        traces: which of them.
         fit: how large they are.
+        traces: which of them; all, where nothing is said.
     """
-    lengths = np.diff(offsets)[traces]
-    order = np.argsort(lengths, kind="stable")
+    lengths = offsets[1:] - offsets[:-1]
+    if traces is not None:
+        lengths = lengths[traces]
+    order = lengths.argsort(kind="stable")
+    chosen = order if traces is None else traces[order]
     widths = lengths[order] + 1
-    begins = np.concatenate(([0], np.cumsum(widths)))
-    chosen, ends = traces[order], begins[1:] - 1
-    event = np.arange(begins[-1]) + np.repeat(offsets[chosen] - begins[:-1], widths)  # at an end any other, or none
+    begins = np.zeros(len(widths) + 1, np.int64)
+    np.add.accumulate(widths, out=begins[1:])
+    ends, trace = begins[1:] - 1, np.arange(len(widths)).repeat(widths)
+    step = np.arange(len(trace)) - begins.take(trace)
+    event = step + offsets[chosen].take(trace)  # at an end any other, or none
     came, took = np.zeros(len(event), np.int32), np.zeros(len(event), np.float32)
     if len(labels):
         came[:], took[:] = labels.take(event, mode="clip"), times.take(event, mode="clip")
-        came[ends], took[ends] = 0, 0.0
+        came[ends] = 0
+        took[ends] = 0.0
     return Packed(
         rectangles=list(_rectangles(widths, begins, fit)),
         order=order,
         widths=widths,
         ends=ends,
-        place=event + np.repeat(chosen, widths),
+        trace=trace,
+        step=step,
+        place=event + chosen.take(trace),
         came=came,
         took=took,
     )
@@ -114,6 +143,11 @@ def _rectangles(widths: Ints, begins: Ints, fit: Fit) -> Iterator[Rectangle]:
     """Cut traces, ordered by length, into as few as possible."""
     start = 0
     while start < len(widths):
+        if start + 1 == len(widths):
+            yield Rectangle(
+                slice(start, start + 1), slice(int(begins[start]), int(begins[-1])), fit.widened(int(widths[start]))
+            )
+            return
         most = slice(start, start + max(1, fit.cells // int(widths[start])))
         counts = np.arange(1, len(widths[most]) + 1)
         padded = counts * widths[most]

@@ -68,7 +68,7 @@ class ResponseTimes:
                 survival = mixture.survival(predicted, (np.log10(1.0 + own_us) - center) / scale)
                 return np.where(survival < rarest, wanted, 0.0)
         else:
-            long_us = from_scaled(mixture.exceeded_by(predicted, LONG), label, calibration)
+            long_us = from_scaled(mixture.exceeded_by(predicted.T, LONG), label, calibration)
             typical = typical_trace(first_label, calibration)
 
             def strength(own_us: Floats) -> Floats:

@@ -48,6 +48,9 @@ class Surprise:
             exceeded.
         offsets: first position of each trace `[traces + 1]`.
         rank: how many labels were more probable than the one that came `[positions]`; empty unless asked for.
+        exceeded: the positions that took longer than `long` `[e]`, ends of traces among them, in no order.
+        mixture: log weights, means and log scales of what was predicted there, as the network gives them
+            `[3 * components, e]`.
     """
 
     label: Floats
@@ -55,6 +58,8 @@ class Surprise:
     long: Floats
     offsets: Ints
     rank: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    exceeded: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    mixture: Floats32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 @dataclass(slots=True)
@@ -155,10 +160,9 @@ class Scorer:
         Raises:
             ValueError: the network gave NaN: it compares as normal with everything, and is no verdict.
         """
-        packed = pack(labels, times, offsets, np.arange(len(offsets) - 1), self._fit(detailed=ranks))
+        packed = pack(labels, times, offsets, self._fit(detailed=ranks))
         size = len(packed.place)
-        label, time = np.empty(size), np.empty(size)
-        long, rank = np.full(size, np.inf), np.zeros(size if ranks else 0, np.int64)
+        label, time, rank = np.empty(size), np.empty(size), np.zeros(size if ranks else 0, np.int64)
         exceeded, mixtures = [], []
         for positions, cells, (labels_came, times_came, mixture, *probabilities) in self._runs(
             packed, OUTPUTS[: 4 if ranks else 3]
@@ -166,28 +170,32 @@ class Scorer:
             place = packed.place[positions]
             label[place] = labels_came.take(cells)
             time[place] = surprises = times_came.take(cells)
-            over = np.flatnonzero(surprises > _LONG_NATS)
+            over = (surprises > _LONG_NATS).nonzero()[0]
             exceeded.append(place[over])
-            mixtures.append(_by_cell(mixture, cells[over]))
+            mixtures.append(mixture[:, cells[over]])
             for one in probabilities:
-                rank[place] = _ranks(_by_cell(one, cells), packed.came[positions])
-        if exceeded:
-            long[np.concatenate(exceeded)] = exceeded_by(np.concatenate(mixtures), LONG)
+                rank[place] = _ranks(one[cells], packed.came[positions])
         bounds = offsets + np.arange(len(offsets))
-        time[bounds[1:] - 1] = 0.0
-        if np.isnan(label.sum() + time.sum()):
+        ends = bounds[1:] - 1
+        time[ends] = 0.0
+        if np.isnan(np.add.reduce(label) + np.add.reduce(time)):
             raise ValueError("the network gave no numbers (NaN)")
-        long[bounds[1:] - 1] = np.inf
-        return Surprise(label, time, long, bounds, rank)
+        found = Surprise(label, time, np.full(size, np.inf), bounds, rank)
+        if exceeded:
+            found.exceeded, found.mixture = np.concatenate(exceeded), np.concatenate(mixtures, axis=1)
+        if len(found.exceeded):
+            found.long[found.exceeded] = exceeded_by(found.mixture, LONG)
+            found.long[ends] = np.inf
+        return found
 
     def details(self, labels: Ints, times: Floats, offsets: Ints, traces: Ints) -> list[Details]:
         """Explain some *traces* of those given (see `surprise`), in their order."""
-        packed = pack(labels, times, offsets, traces, self._fit(detailed=True))
+        packed = pack(labels, times, offsets, self._fit(detailed=True), traces)
         parts: list[tuple[Any, ...]] = []
         for positions, cells, (mixture, probabilities) in self._runs(packed, OUTPUTS[2:4]):
-            log_probabilities = _by_cell(probabilities, cells)
+            log_probabilities = probabilities[cells]
             rank = _ranks(log_probabilities, packed.came[positions])
-            parts.append((rank, *_best(log_probabilities), _normalised(_by_cell(mixture, cells))))
+            parts.append((rank, *_best(log_probabilities), normalised(mixture[:, cells])))
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         explained: dict[int, Details] = {}
         for trace, last, width in zip(packed.order.tolist(), packed.ends.tolist(), packed.widths.tolist(), strict=True):
@@ -199,14 +207,12 @@ class Scorer:
         return replace(fit, cells=min(fit.cells, _DETAILED)) if detailed else fit
 
     def _runs(self, packed: Packed, outputs: Sequence[str]) -> Iterator[tuple[slice, Ints, list[Any]]]:
-        """Run rectangle after rectangle, and give positions of *packed*, their cells and the outputs."""
+        """Run rectangle after rectangle, and give positions of *packed*, their cells and the outputs, as `LabelLayer.run` does."""
         short = [rectangle for rectangle in packed.rectangles if rectangle.width <= _WINDOW]
         if short and self._label_layer is not None:
             looked = self._label_layer.look_up(packed, short[-1].traces.stop)
             for rectangle in short:
-                labels, times, cells = packed.unpacked(rectangle)
-                feeds = self._feeds(labels, times, np.zeros((len(labels), self._state), np.float32))
-                yield rectangle.positions, cells, self._label_layer.run(outputs, feeds, looked, rectangle)
+                yield rectangle.positions, *self._label_layer.run(outputs, packed, looked, rectangle)
         else:
             yield from self._whole_runs(packed, short, outputs)
         for rectangle in packed.rectangles[len(short) :]:  # the longest come last
@@ -217,7 +223,8 @@ class Scorer:
                 given = self._feeds(labels[:, window], times[:, window], state)
                 *found, state = self._session.run((*outputs, _STATE), given)
                 windows.append(found)
-            yield rectangle.positions, cells, [np.concatenate(parts, axis=1) for parts in zip(*windows, strict=True)]
+            whole = [np.concatenate(parts, axis=1) for parts in zip(*windows, strict=True)]
+            yield rectangle.positions, cells, _by_cell(outputs, whole)
 
     def _whole_runs(
         self, packed: Packed, short: list[Rectangle], outputs: Sequence[str]
@@ -231,21 +238,22 @@ class Scorer:
                 yield self._feeds(labels, times, np.zeros((len(labels), self._state), np.float32))
 
         for rectangle, found in zip(short, self._session.stream(outputs, feeds()), strict=True):
-            yield rectangle.positions, where.popleft(), found
+            yield rectangle.positions, where.popleft(), _by_cell(outputs, found)
 
     @staticmethod
     def _feeds(labels: Ints32, times: Floats32, state: Floats32) -> Feeds:
         return {"labels": labels, "times": times[..., None], "state": state}
 
 
-def _by_cell(output: Floats32, cells: Ints) -> Floats32:
-    """Give the numbers of some *cells* of an output `[batch, steps, numbers]`, which are counted row by row."""
-    return output.reshape(-1, output.shape[-1])[cells]
+def _by_cell(outputs: Sequence[str], found: list[Any]) -> list[Any]:
+    """Lay the *outputs* of the whole network `[traces, steps]` out as `LabelLayer.run` does."""
+    flat = [one.reshape(-1, *one.shape[2:]) for one in found]
+    return [one.T if name == "mixture" else one for name, one in zip(outputs, flat, strict=True)]
 
 
-def _normalised(mixture: Floats32) -> Floats32:
-    """Turn weights as the network gives them into `Details.mixture`'s, which sum to 1 when they are no logarithms."""
-    weight, mean, log_scale = np.split(mixture, 3, axis=-1)
+def normalised(mixture: Floats32) -> Floats32:
+    """Make `Details.mixture` of what the network gives `[3 * components, n]`: weights that sum to 1 when they are no logarithms."""
+    weight, mean, log_scale = np.split(mixture.T, 3, axis=-1)
     return np.concatenate((weight - np.logaddexp.reduce(weight, axis=-1, keepdims=True), mean, log_scale), axis=-1)
 
 

@@ -150,7 +150,7 @@ def test_median_and_survival_of_a_mixture():
 def test_what_a_share_exceeds_is_exceeded_by_that_share():
     two = np.array([[np.log(0.7), np.log(0.3), -1.0, 3.0, -1.0, 0.5]] * 2, np.float32)
     for share in (0.3, 0.1, 0.01):
-        at = mixture.exceeded_by(two, share)
+        at = mixture.exceeded_by(two.T, share)
         assert mixture.survival(two, at[None]) == pytest.approx(np.full((1, 2), share), rel=0.02)
 
 

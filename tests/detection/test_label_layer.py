@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tiny_model import SIZES, random_network
 
 from otel_tracead.detection import label_layer
+from otel_tracead.detection.graph_by_step import GIVEN, by_step
 from otel_tracead.detection.graph_cut import cut
 from otel_tracead.detection.label_layer import LabelLayer
 from otel_tracead.detection.packing import Fit
@@ -115,11 +116,32 @@ def test_a_failed_run_leaves_no_trace(pair, monkeypatch):
 
 
 def test_both_halves_are_valid_models():
-    for half in cut(NETWORK, "label_out", **HALF):
+    halves = cut(NETWORK, "label_out", **HALF)
+    for half in (*halves, by_step(halves.second)):
         onnx.checker.check_model(onnx.load_from_string(half))
-    assert len(onnx.load_from_string(cut(NETWORK, "label_out", **HALF).second).graph.node) < len(
-        onnx.load_from_string(NETWORK).graph.node
-    )
+    sizes = [len(onnx.load_from_string(one).graph.node) for one in (by_step(halves.second), halves.second, NETWORK)]
+    assert sizes == sorted(set(sizes))
+
+
+def test_laid_out_step_by_step_it_needs_no_state_and_turns_nothing_but_a_result():
+    graph = onnx.load_from_string(by_step(cut(NETWORK, "label_out", **HALF).second)).graph
+    assert {one.name for one in graph.input} == set(GIVEN)
+    (lstm,) = (node for node in graph.node if node.op_type == "LSTM")
+    assert len(lstm.input) == 5
+    assert [node.input[0] for node in graph.node if node.op_type == "Transpose"] == [
+        "numbers_product",
+        "inverse_probability",
+    ]
+
+
+@pytest.mark.parametrize("missing", ["joined_by_step", "times_came", "log_scale", "inverse_probability"])
+def test_what_has_not_our_tensors_is_not_laid_out(missing):
+    model = onnx.load_from_string(cut(NETWORK, "label_out", **HALF).second)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["other" if name == missing else name for name in names]
+    assert by_step(model.SerializeToString()) is None
+    assert by_step(b"no model") is None
 
 
 @pytest.mark.parametrize("tensor", ["time_out", "nothing", "labels", "state_out"])

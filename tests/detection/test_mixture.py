@@ -29,7 +29,7 @@ def test_the_time_that_a_share_exceeds(components, share, more):
     raised = row.copy()
     raised[: len(components)] += more  # weights need not be 1 together
     wanted, width = exact(row, share)
-    for found in mixture.exceeded_by(np.array([row, raised]), share):
+    for found in mixture.exceeded_by(np.array([row, raised]).T, share):
         assert abs(found - wanted) <= width / 64 + 1e-3
 
 
@@ -38,8 +38,8 @@ def test_what_the_network_mostly_says_is_found_to_a_thousandth():
     rows = np.concatenate(
         (random.normal(0, 1, (500, 4)), random.normal(0, 1, (500, 4)), random.normal(-1, 0.5, (500, 4))), axis=1
     ).astype(np.float32)
-    found = mixture.exceeded_by(rows, 0.1)
+    found = mixture.exceeded_by(rows.T, 0.1)
     difference = np.abs(found - [exact(row, 0.1)[0] for row in rows])
     assert np.mean(difference) < 1e-3
     assert np.quantile(difference, 0.99) < 1e-2
-    assert len(mixture.exceeded_by(rows[:0], 0.1)) == 0
+    assert len(mixture.exceeded_by(rows[:0].T, 0.1)) == 0

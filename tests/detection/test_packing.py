@@ -15,7 +15,7 @@ def packed(lengths: list[int], cells: int, chosen: list[int] | None = None) -> t
     labels, times = random.integers(1, 99, total), random.normal(size=total)
     offsets = np.cumsum([0, *lengths], dtype=np.int64)
     traces = np.arange(len(lengths)) if chosen is None else np.array(chosen, np.int64)
-    return pack(labels, times, offsets, traces, Fit(cells)), labels, times
+    return pack(labels, times, offsets, Fit(cells), traces), labels, times
 
 
 @given(LENGTHS, st.integers(1, 5000))
@@ -62,6 +62,11 @@ def test_what_came_and_what_stood_before(lengths, cells, random):
                 assert not whole[row, 0]
                 assert not whole[row, length + 2 :].any()
         assert cells.tolist() == np.flatnonzero(grid).tolist()
+        *by_step, cells = found.by_step(rectangle)
+        for one, turned in zip(laid_out, by_step, strict=True):
+            np.testing.assert_array_equal(one, turned.T)
+        assert sorted(cells.tolist()) == np.flatnonzero(grid.T).tolist()
+        np.testing.assert_array_equal(by_step[0][1:].reshape(-1)[cells], found.came[rectangle.positions])
 
 
 @given(LENGTHS, st.integers(1, 5000))
@@ -69,7 +74,7 @@ def test_few_widths_and_much_padding_where_that_costs_less(lengths, cells):
     offsets = np.cumsum([0, *lengths], dtype=np.int64)
     numbers = np.zeros(offsets[-1])
     fit = Fit(cells, wasted=1_000_000, widened=rounded)
-    found = pack(numbers.astype(int), numbers, offsets, np.arange(len(lengths)), fit)
+    found = pack(numbers.astype(int), numbers, offsets, fit)
     plain, _, _ = packed(lengths, cells)
     assert len(found.rectangles) <= len(plain.rectangles)
     for one in found.rectangles:
