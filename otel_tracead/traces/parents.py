@@ -11,8 +11,11 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]
 
-_SALT = np.uint64(secrets.randbits(64) | 1)  # nobody can make ids of two traces meet in one key
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 by the golden ratio: neighbours land far from each other
+# Arrays, which numpy takes faster than numbers.
+_SALT = np.array(secrets.randbits(64) | 1, np.uint64)  # nobody can make ids of two traces meet in one key
+_SPREAD = np.array(0x9E3779B97F4A7C15, np.uint64)  # 2^64 by the golden ratio: neighbours land far from each other
+_NONE = np.array(0, np.uint64)
+_FEW = 500  # spans that are sorted in less time than a table is made for them
 
 
 @dataclass(slots=True)
@@ -47,66 +50,77 @@ class Spans:
 
 def changes(column: npt.NDArray[Any]) -> Bools:
     """Mark where a value differs from the one before; the first does."""
-    return np.concatenate(([True], column[1:] != column[:-1]))[: len(column)]
+    found = np.empty(len(column), np.bool_)
+    found[:1] = True
+    np.not_equal(column[1:], column[:-1], out=found[1:])
+    return found
 
 
-def _key(trace: Ints, span_id: Words) -> Words:
-    """Mix a trace's index into a span id: one sortable number for both."""
-    return span_id ^ (trace.astype(np.uint64) * _SALT)
-
-
-def find_parents(spans: Spans) -> tuple[Ints, Bools]:
-    """Find each span's parent, -1 where there is none, and the spans that are repeats of others."""
-    parent, several = _look_up(
-        _key(spans.trace, spans.span_id), _key(spans.trace, spans.parent_id), spans.parent_id != 0
-    )
-    repeated = np.zeros(len(spans), np.bool_)
+def find_parents(spans: Spans) -> tuple[Ints, Bools | None]:
+    """Find each span's parent, -1 where there is none, and the spans that are repeats of others, None if there is none."""
+    salt = spans.trace.view(np.uint64) * _SALT  # with a trace's index in it one number stands for both
+    key, wanted = spans.span_id ^ salt, spans.parent_id ^ salt
+    parent, several = _look_up(key, wanted)
+    repeated = None
     if several:
-        parent = _shared_parents(spans, repeated)
-    parent[(parent == np.arange(len(spans))) | repeated] = -1
+        repeated = np.zeros(len(spans), np.bool_)
+        parent = _shared_parents(spans, key, wanted, repeated)
+        none = repeated | (parent == np.arange(len(parent)))
+    else:
+        none = (spans.parent_id == _NONE) | (parent == np.arange(len(parent)))
+    parent[none] = -1
     return parent, repeated
 
 
-def _look_up(key: Words, wanted: Words, asked: Bools) -> tuple[Ints, bool]:
-    """Give the place in *key* of each *wanted* one that is *asked* for, else -1; and whether a key stands twice.
+def _look_up(key: Words, wanted: Words) -> tuple[Ints, bool]:
+    """Give the place in *key* of each *wanted* one, else -1; and whether a key stands twice, when the places mean nothing.
 
     By a table of hashes, which costs a third of sorting all keys. Those that lost their place to another are sorted.
     """
     n = len(key)
-    bits = (4 * n).bit_length()
-    table = np.zeros(1 << bits, np.int64)
-    slot = _slot(key, bits)
-    table[slot] = np.arange(n)
+    if n < _FEW:
+        return _look_up_sorted(key, wanted)
+    shift = np.uint64(64 - (4 * n).bit_length())
+    table = np.zeros(1 << (4 * n).bit_length(), np.int64)
+    slot = _slot(key, shift)
+    table[slot] = own = np.arange(n)
     winner = table[slot]
-    lost = np.flatnonzero(winner != np.arange(n))
-    lost_key = key[lost]
-    place = table[_slot(wanted, bits)]
-    found = asked & (key[place] == wanted) if n else asked
-    parent = np.where(found, place, -1)
+    lost = (winner != own).nonzero()[0]
+    place = table[_slot(wanted, shift)]
+    found = key[place] == wanted
+    place[~found] = -1
     if not len(lost):
-        return parent, False
-    order = np.argsort(lost_key)
-    sorted_key = lost_key[order]
-    several = bool((key[winner[lost]] == lost_key).any() or (sorted_key[1:] == sorted_key[:-1]).any())
-    rest = np.flatnonzero(asked & ~found)
-    near = np.minimum(np.searchsorted(sorted_key, wanted[rest]), len(lost) - 1)
-    hit = sorted_key[near] == wanted[rest]
-    parent[rest[hit]] = lost[order[near[hit]]]
-    return parent, several
+        return place, False
+    lost_key = key[lost]
+    if np.count_nonzero(key[winner[lost]] == lost_key):
+        return place, True
+    rest = (~found).nonzero()[0]
+    later, several = _look_up_sorted(lost_key, wanted[rest])
+    there = (later >= 0).nonzero()[0]
+    place[rest[there]] = lost[later[there]]
+    return place, several
 
 
-def _slot(key: Words, bits: int) -> Ints:
-    return ((key * _SPREAD) >> np.uint64(64 - bits)).view(np.int64)
+def _look_up_sorted(key: Words, wanted: Words) -> tuple[Ints, bool]:
+    """Do as `_look_up`, by sorting."""
+    order = key.argsort()
+    in_order = key[order]
+    near = np.minimum(in_order.searchsorted(wanted), len(key) - 1)
+    place = order[near].astype(np.int64, copy=False)
+    place[in_order[near] != wanted] = -1
+    return place, bool(np.count_nonzero(in_order[1:] == in_order[:-1]))
 
 
-def _shared_parents(spans: Spans, repeated: Bools) -> Ints:
+def _slot(key: Words, shift: np.uint64) -> Ints:
+    return ((key * _SPREAD) >> shift).view(np.int64)
+
+
+def _shared_parents(spans: Spans, key: Words, wanted: Words, repeated: Bools) -> Ints:
     """Find parents where spans have one id: mark those that are *repeated*; children belong to a server's half."""
-    key = _key(spans.trace, spans.span_id)
     order = np.argsort(key, kind="stable")
     sorted_key = key[order]
     client_half = _shared(spans, sorted_key, order, repeated)
     # The last of those that share an id: children of a shared Zipkin span are its server half's.
-    wanted = _key(spans.trace, spans.parent_id)
     place = np.searchsorted(sorted_key, wanted, side="right") - 1
     found = (place >= 0) & (sorted_key[np.maximum(place, 0)] == wanted) & (spans.parent_id != 0)
     parent = np.where(found, order[np.maximum(place, 0)], -1).astype(np.int64)
@@ -140,27 +154,33 @@ def _shared(spans: Spans, sorted_key: Words, order: Ints, repeated: Bools) -> di
     return chain
 
 
-def cut_cycles(spans: Spans, parent: Ints) -> Ints:
-    """Give the depth of each span, 0 = no parent, and take from the earliest span of each cycle its *parent*.
+def cut_cycles(spans: Spans, parent: Ints) -> None:
+    """Take from the earliest span of each cycle its *parent*.
 
     Each round doubles how far up one looks, so that a chain of 10,000 spans takes 14.
     """
     n = len(spans)
-    up = np.append(np.where(parent >= 0, parent, n), n)  # the place n is above all
-    depth: Ints = (up != n).astype(np.int64)
+    up = np.append(parent, -1)  # so that what is above -1 is -1
     for _ in range(n.bit_length() + 1):
-        if not (up < n).any():
-            return np.asarray(depth[:n])
-        depth += depth[up]
+        if up.max() < 0:
+            return
         up = up[up]
     # Whoever has come n steps up and is at no end walks in a cycle, where it is now.
     rank = np.empty(n, np.int64)
     rank[np.lexsort((spans.span_id, spans.label, spans.start))] = np.arange(n)
-    cycle = np.unique(up[up < n])
-    earliest = np.append(rank, n)
-    up = np.append(parent, n)
+    cycle = np.unique(up[up >= 0])
+    earliest, up = rank.copy(), parent.copy()
     for _ in range(n.bit_length()):
         earliest[cycle] = np.minimum(earliest[cycle], earliest[up[cycle]])
         up[cycle] = up[up[cycle]]
     parent[cycle[rank[cycle] == earliest[cycle]]] = -1
-    return cut_cycles(spans, parent)
+
+
+def depths(parent: Ints) -> Ints:
+    """Give the depth of each span, 0 = no *parent*; there are no cycles."""
+    up = np.append(parent, -1)
+    depth: Ints = (up >= 0).astype(np.int64)
+    while up.max() >= 0:
+        depth += depth[up]
+        up = up[up]
+    return depth[:-1]

@@ -7,15 +7,16 @@ The paper's own order, by start time, is `Order.START`.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
-from otel_tracead.traces.parents import Bools, Ints, Spans, changes, cut_cycles, find_parents
+from otel_tracead.traces.parents import Bools, Ints, Spans, changes, cut_cycles, depths, find_parents
 
 _CONCURRENT_SHARE = 0.5  # of the shorter of two siblings that must overlap; clocks in microseconds overlap by one
 _CONCURRENT_NS = 2_000
 _SPAN_OF_TIME = 1 << 42  # ns, over an hour: the longest child time that is told apart within one parent
-_NEVER = np.iinfo(np.int64).max
+_LARGEST = int(np.iinfo(np.int64).max)
 _ASYNC = 1.05  # a remote child that outlasts its caller was not waited for
 
 
@@ -37,8 +38,6 @@ class Sequences:
         callee: index of the child in another process, by label the first of several, -1 if none `[n]`.
         duration: ns `[n]`.
         self_time: duration without what children cover, ns `[n]`.
-        children: how many `[n]`.
-        depth: 0 for a root `[n]`.
         root: the earliest root of each trace, else its earliest span `[traces]`.
         roots: spans without a parent id, of each trace `[traces]`.
         orphans: spans whose parent is not in the trace, of each trace `[traces]`.
@@ -50,8 +49,6 @@ class Sequences:
     callee: Ints
     duration: Ints
     self_time: Ints
-    children: Ints
-    depth: Ints
     root: Ints
     roots: Ints
     orphans: Ints
@@ -66,25 +63,23 @@ def arrange(spans: Spans, traces: int, order: Order = Order.TREE) -> Sequences:
     """
     duration = np.maximum(spans.end - spans.start, 0)
     parent, repeated = find_parents(spans)
-    depth = cut_cycles(spans, parent)
-    kept = np.flatnonzero(~repeated)
-    # Roots and orphans of a trace are siblings of each other, under a place that no span has.
-    under = np.where(parent >= 0, parent + traces, spans.trace)
-    by_start = _by_start(spans, kept, under)
-    self_time, callee = _self_time(spans, duration, parent, by_start[parent[by_start] >= 0])
-    count = np.bincount(spans.trace[kept], minlength=traces)
-    offsets = np.concatenate(([0], np.cumsum(count))).astype(np.int64)
+    cut_cycles(spans, parent)
+    top = (parent < 0 if repeated is None else (parent < 0) & ~repeated).nonzero()[0]
+    siblings = _siblings(spans, traces, parent, repeated)
+    self_time, callee = _self_time(spans, duration, parent, siblings.order[len(top) :])
+    kept = spans.trace if repeated is None else spans.trace[~repeated]
+    offsets = np.zeros(traces + 1, np.int64)
+    np.add.accumulate(np.bincount(kept, minlength=traces), dtype=np.int64, out=offsets[1:])
     if order is Order.TREE:
-        ranked = _concurrent_by_label(spans, duration, callee, under, by_start)
-        sequence = _depth_first(spans.trace, parent, under, ranked, offsets)
+        ranked = _concurrent_by_label(spans, duration, callee, siblings)
+        sequence = _depth_first(spans.trace, parent, siblings.first, ranked, offsets)
     else:
-        sequence = kept[
-            np.lexsort((spans.span_id[kept], spans.label[kept], depth[kept], spans.start[kept], spans.trace[kept]))
-        ]
-    top = (parent < 0) & ~repeated
-    root = top & (spans.parent_id == 0)
-    orphan = top & (spans.parent_id != 0)
-    children = np.bincount(parent[parent >= 0], minlength=len(spans))
+        rows = np.sort(siblings.order)
+        keys = (spans.span_id, spans.label, depths(parent), spans.start, spans.trace)
+        sequence = rows[np.lexsort([key[rows] for key in keys])]
+    is_root = spans.parent_id[top] == 0
+    tops, root = spans.trace[top], top[is_root]
+    roots = np.bincount(tops[is_root], minlength=traces)
     return Sequences(
         order=sequence,
         offsets=offsets,
@@ -92,11 +87,9 @@ def arrange(spans: Spans, traces: int, order: Order = Order.TREE) -> Sequences:
         callee=callee,
         duration=duration,
         self_time=self_time,
-        children=children.astype(np.int64),
-        depth=depth,
-        root=_verdict_span(spans, root, repeated, traces),
-        roots=np.bincount(spans.trace[root], minlength=traces).astype(np.int64),
-        orphans=np.bincount(spans.trace[orphan], minlength=traces).astype(np.int64),
+        root=_verdict_span(spans, root, roots, repeated),
+        roots=roots,
+        orphans=np.bincount(tops, minlength=traces) - roots,
     )
 
 
@@ -112,71 +105,93 @@ def _stably(order: Ints, key: Ints) -> Ints:
     return order
 
 
-def _by_start(spans: Spans, kept: Ints, under: Ints) -> Ints:
+class _Siblings(NamedTuple):
+    """Spans in the order of their parents and, under one, of their starts; those of one start by label.
+
+    Attributes:
+        order: span indices, repeated spans left out; first the roots and orphans, trace after trace `[m]`.
+        start: of each, ns `[m]`.
+        first: whether it is the first under its parent, or the first of its trace's roots and orphans `[m]`.
+    """
+
+    order: Ints
+    start: Ints
+    first: Bools
+
+
+def _siblings(spans: Spans, traces: int, parent: Ints, repeated: Bools | None) -> _Siblings:
     """Order siblings by start; those of one start by label, whichever came first."""
-    by_start = _stably(kept[np.argsort(spans.start[kept])], under)
-    before, after = by_start[:-1], by_start[1:]
-    tied = (spans.start[before] == spans.start[after]) & (under[before] == under[after])
-    if tied.any():
+    # Roots and orphans of a trace are siblings of each other, under a place that no span has.
+    under = np.where(parent >= 0, parent + traces, spans.trace)
+    if repeated is None:
+        order = spans.start.argsort()
+    else:
+        kept = (~repeated).nonzero()[0]
+        order = kept[spans.start[kept].argsort()]
+    order = _stably(order, under)
+    start, first = spans.start[order], changes(under[order])
+    tied = start[1:] == start[:-1]
+    tied &= ~first[1:]
+    if np.count_nonzero(tied):
         places = _with_next(tied)
-        rows = by_start[places]
-        by_start[places] = rows[
-            np.lexsort((rows, spans.span_id[rows], spans.label[rows], spans.start[rows], under[rows]))
-        ]
-    return by_start
+        rows = order[places]
+        order[places] = rows[np.lexsort((rows, spans.span_id[rows], spans.label[rows], spans.start[rows], under[rows]))]
+    return _Siblings(order, start, first)
 
 
 def _with_next(pairs: Bools) -> Ints:
     """Give the places that are one of a marked pair of neighbours, *pairs* `[n - 1]`."""
-    return np.flatnonzero(np.append(pairs, False) | np.concatenate(([False], pairs)))
+    either = np.zeros(len(pairs) + 1, np.bool_)
+    either[:-1] = pairs
+    either[1:] |= pairs
+    return either.nonzero()[0]
 
 
-def _concurrent_by_label(spans: Spans, duration: Ints, callee: Ints, under: Ints, by_start: Ints) -> Ints:
+def _concurrent_by_label(spans: Spans, duration: Ints, callee: Ints, siblings: _Siblings) -> Ints:
     """Reorder runs of concurrent siblings by label, then by what they call; all other siblings stay ordered by start."""
-    if len(by_start) < 2:
-        return by_start
-    before, after = by_start[:-1], by_start[1:]
-    overlap = np.minimum(spans.end[before], spans.end[after]) - spans.start[after]
-    shorter = np.minimum(duration[before], duration[after])
-    concurrent = (
-        (under[before] == under[after])
-        & (spans.clock[before] == spans.clock[after])
-        & (overlap > _CONCURRENT_NS)
-        & (overlap > _CONCURRENT_SHARE * shorter)
-    )
-    if not concurrent.any():
-        return by_start
+    order = siblings.order
+    end, clock, took = spans.end[order], spans.clock[order], duration[order]
+    overlap = np.minimum(end[:-1], end[1:])
+    overlap -= siblings.start[1:]
+    concurrent = overlap > _CONCURRENT_NS
+    concurrent &= clock[1:] == clock[:-1]
+    concurrent &= overlap > _CONCURRENT_SHARE * np.minimum(took[:-1], took[1:])
+    concurrent &= ~siblings.first[1:]
+    if not np.count_nonzero(concurrent):
+        return order
     places = _with_next(concurrent)
-    run = np.concatenate(([0], np.cumsum(~concurrent)))[places]
-    rows = by_start[places]
-    called = callee[rows]
-    called_label = np.where(called >= 0, spans.label[called], -1)
-    ranked = by_start.copy()
-    ranked[places] = rows[np.lexsort((called_label, spans.label[rows], run))]
+    rows = order[places]
+    run = np.zeros(len(order), np.int64)
+    np.add.accumulate(~concurrent, dtype=np.int64, out=run[1:])
+    called_label = np.append(spans.label, -1)[callee[rows]]
+    ranked = order.copy()
+    ranked[places] = rows[np.lexsort((called_label, spans.label[rows], run[places]))]
     return ranked
 
 
-def _depth_first(trace: Ints, parent: Ints, under: Ints, ranked: Ints, offsets: Ints) -> Ints:
-    """Give preorder from siblings in order.
+def _depth_first(trace: Ints, parent: Ints, first: Bools, ranked: Ints, offsets: Ints) -> Ints:
+    """Give preorder from siblings in order, and the *first* of each group of them.
 
     Each span points to the one behind it: its first child, else the next sibling of the nearest one above it, or itself,
     that has one. Each round doubles how far is looked, so that neither depth nor size costs more than its logarithm.
     """
     n = len(parent)
-    first = changes(under[ranked])
-    sibling = np.full(n + 1, n, np.int64)  # the place n is behind the last
-    sibling[ranked[:-1]] = np.where(first[1:], n, ranked[1:])
-    climb = np.where(sibling[:-1] < n, np.arange(n), parent)
-    climb = np.append(np.where(climb < 0, n, climb), n)
-    while ((higher := climb[climb]) != climb).any():
+    sibling = np.empty(n + 1, np.int64)
+    sibling[:] = -1  # none, and what is behind -1 is -1
+    sibling[ranked[:-1]] = np.where(first[1:], -1, ranked[1:])
+    climb = np.empty(n + 1, np.int64)
+    climb[:-1] = np.where(sibling[:-1] >= 0, np.arange(n), parent)
+    climb[-1] = -1
+    while np.count_nonzero((higher := climb[climb]) != climb):
         climb = higher
     behind = sibling[climb]
-    heads = ranked[first]
+    heads = ranked[first.nonzero()[0]]
     above = parent[heads]
-    behind[above[above >= 0]] = heads[above >= 0]
+    below = (above >= 0).nonzero()[0]
+    behind[above[below]] = heads[below]
     left = np.ones(n + 1, np.int64)  # how many spans of the trace come from here on
-    left[n] = 0
-    while (behind < n).any():
+    left[-1] = 0
+    while behind.max() >= 0:
         left += left[behind]
         behind = behind[behind]
     sequence = np.empty(len(ranked), np.int64)
@@ -189,55 +204,80 @@ def _self_time(spans: Spans, duration: Ints, parent: Ints, child: Ints) -> tuple
 
     Children in the span's own process are cut to its interval and counted once where they overlap. Of children in
     another process only durations are comparable: their union, on their own clock, unless they outlast the caller.
-    *child* are those that have a parent, the children of one in order of their starts.
+    *child* are those that have a parent, the children of one together and in order of their starts.
     """
     n = len(spans)
-    callee = np.full(n, -1, np.int64)
+    callee = np.empty(n, np.int64)
+    callee[:] = -1
     if not len(child):
         return duration, callee
-    child = _stably(_stably(child, spans.clock), parent)
     owner, clock = parent[child], spans.clock[child]
+    if _clocks_come_back(owner, clock):
+        child = _stably(_stably(child, spans.clock), parent)
+        owner, clock = parent[child], spans.clock[child]
     local = clock == spans.clock[owner]
-    new_group = changes(owner) | changes(clock)
-    group = np.cumsum(new_group) - 1
-    base = np.where(local, spans.start[owner], spans.start[child[new_group]][group])
-    longest = min(_SPAN_OF_TIME, np.iinfo(np.int64).max // (len(clock) + 1))
-    bound = np.minimum(np.where(local, duration[owner], longest - 1), longest - 1)
-    begin = np.clip(spans.start[child] - base, 0, bound)
-    finish = np.clip(spans.start[child] + duration[child] - base, 0, bound)
-    waited = local | (duration[child] <= _ASYNC * duration[owner])
-    finish = np.where(waited, finish, begin)
-    floor = group * longest
-    reach = np.maximum.accumulate(floor + finish)
-    before = np.concatenate(([0], reach[:-1]))
-    covered = np.maximum(floor + finish - np.maximum(floor + begin, before), 0)
-    total = np.bincount(owner, weights=covered, minlength=n).astype(np.int64)
-    _first_by_label(spans, child[~local], owner[~local], callee)
-    return np.maximum(duration - total, 0), callee
+    new_group = changes(owner)
+    new_group |= changes(clock)
+    group = np.add.accumulate(new_group, dtype=np.int64)
+    group -= 1
+    start, took, whole = spans.start[child], duration[child], duration[owner]
+    longest = min(_SPAN_OF_TIME, _LARGEST // (len(child) + 1))
+    bound = np.minimum(np.where(local, whole, longest - 1), longest - 1)
+    begin = start - np.where(local, spans.start[owner], start[new_group.nonzero()[0]][group])
+    finish = np.minimum(np.maximum(begin + took, 0), bound)
+    begin = np.minimum(np.maximum(begin, 0), bound)
+    finish *= local | (took <= _ASYNC * whole)  # whoever was not waited for covers nothing
+    group *= longest
+    begin += group
+    finish += group
+    reach = np.maximum.accumulate(finish)
+    np.maximum(begin[1:], reach[:-1], out=begin[1:])
+    finish -= begin
+    covered = np.bincount(owner, weights=np.maximum(finish, 0), minlength=n).astype(np.int64)
+    remote = (~local).nonzero()[0]
+    _first_by_label(spans, child[remote], owner[remote], callee)
+    return np.maximum(duration - covered, 0), callee
+
+
+def _clocks_come_back(owner: Ints, clock: Ints) -> bool:
+    """Say whether, for all that is seen, a *clock* comes again after another one, among the children of one *owner*."""
+    turns = clock[1:] != clock[:-1]
+    turns &= owner[1:] == owner[:-1]
+    turned = owner[turns.nonzero()[0] + 1]
+    return bool(np.count_nonzero(turned[1:] == turned[:-1]))
 
 
 def _first_by_label(spans: Spans, child: Ints, owner: Ints, first: Ints) -> None:
-    """Write the first *child* by label of each *owner* to *first*: clocks of other processes do not compare."""
+    """Write the first *child* by label of each *owner* to *first*: clocks of other processes do not compare.
+
+    The children of one owner are together.
+    """
     first[owner] = child
-    several = np.bincount(owner, minlength=len(first))[owner] > 1
-    if several.any():
+    same = owner[1:] == owner[:-1]
+    if np.count_nonzero(same):
+        several = _with_next(same)
         child, owner = child[several], owner[several]
         back = np.lexsort((spans.span_id[child], spans.label[child]))[::-1]  # the first is written last and stays
         first[owner[back]] = child[back]
 
 
-def _verdict_span(spans: Spans, root: Bools, repeated: Bools, traces: int) -> Ints:
-    """Give the earliest root of each trace, else its earliest span; of several at once the one with the least id."""
-    found = np.full(traces, -1, np.int64)
-    begins = changes(spans.trace)
-    first, group = np.flatnonzero(begins), np.cumsum(begins) - 1
-    if not len(first):
+def _verdict_span(spans: Spans, root: Ints, roots: Ints, repeated: Bools | None) -> Ints:
+    """Give the earliest of the *root*s of each trace, else its earliest span; of several at once the one with the least id."""
+    found = np.empty(len(roots), np.int64)
+    found[:] = -1
+    found[spans.trace[root]] = root
+    odd = roots != 1
+    if not np.count_nonzero(odd):
         return found
-    able = np.where(np.logical_or.reduceat(root, first)[group], root, ~repeated)
-    start = np.where(able, spans.start, _NEVER)
-    earliest = np.minimum.reduceat(start, first)
-    chosen = np.flatnonzero(start == earliest[group])
-    if len(chosen) > len(first):
-        chosen = chosen[np.lexsort((spans.span_id[chosen], spans.trace[chosen]))[::-1]]  # the first is written last
+    candidate = (roots == 0)[spans.trace]
+    candidate[root[odd[spans.trace[root]]]] = True
+    if repeated is not None:
+        candidate &= ~repeated
+    rows = candidate.nonzero()[0]
+    trace, start = spans.trace[rows], spans.start[rows]
+    begins = changes(trace)
+    earliest = np.minimum.reduceat(start, begins.nonzero()[0]) if len(rows) else start
+    chosen = rows[start == earliest[np.add.accumulate(begins, dtype=np.int64) - 1]]
+    chosen = chosen[np.lexsort((spans.span_id[chosen], spans.trace[chosen]))[::-1]]  # the first is written last
     found[spans.trace[chosen]] = chosen
     return found
