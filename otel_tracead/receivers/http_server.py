@@ -1,7 +1,6 @@
 """What every receiver's HTTP server does alike: its life is that of its listener, and bodies go the one way in."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Final, Self
 
 from aiohttp import web
@@ -12,7 +11,7 @@ from otel_tracead.receivers.compression import decompress
 from otel_tracead.receivers.http import HttpListener, read_body, text
 from otel_tracead.receivers.http_config import HttpListenerConfig
 from otel_tracead.receivers.intake import Intake
-from otel_tracead.receivers.room import Room
+from otel_tracead.receivers.room import REQUEST, Room
 from otel_tracead.wire.batch import SpanBatch
 
 _ROOM: Final = 256 << 20
@@ -70,9 +69,10 @@ class HttpServer:
             PipelineError: there is no room for it, or the next consumer did not take its spans.
         """
         config = self._listens_by
-        with ExitStack() as until_answered:
+        visit = self._room.visit()
+        try:
             try:
-                visit = until_answered.enter_context(self._room.visit())
+                visit.take(REQUEST)
                 body = await read_body(request, config, visit)
             except PipelineError as error:
                 self.intake.refuse(error)
@@ -86,3 +86,5 @@ class HttpServer:
                 return decode(decompress(encoding, packed, config.body_limit, config.compression_algorithms))
 
             await self.intake.take(body, unpack, unpacks=True)
+        finally:
+            visit.leave()

@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from otel_tracead.errors import Backpressure
 
-# What a request takes in memory beside its body.
-_REQUEST: Final = 4096
+REQUEST: Final = 4096
+"""Bytes that a request takes in memory beside its body."""
 # How long a request may take to come whole when there is no room for others.
 _PATIENCE: Final = 10.0
 
@@ -31,21 +30,16 @@ class Room:
         self._visits: set[Visit] = set()
         self._cleared = -1.0
 
-    @contextmanager
-    def visit(self) -> Iterator["Visit"]:
-        """Let a request in; leaving the block gives back what it took.
-
-        Raises:
-            Backpressure: there is no room.
-        """
+    def visit(self) -> "Visit":
+        """Let a request in; it takes its bytes by `Visit.take`, and `Visit.leave` gives them back."""
         visit = Visit(self)
         self._visits.add(visit)
-        try:
-            visit.take(_REQUEST)
-            yield visit
-        finally:
-            self._visits.discard(visit)
-            self.left += visit.taken
+        return visit
+
+    def forget(self, visit: "Visit") -> None:
+        """Take back what a request had."""
+        self._visits.discard(visit)
+        self.left += visit.taken
 
     def make_room(self) -> None:
         """Refuse what has been coming for long: who stops in the middle of requests shall not keep everybody else out."""
@@ -89,6 +83,10 @@ class Visit:
             self._room.make_room()
             # What is evicted gives its bytes back when its own task runs; until then nobody gets them.
             raise Backpressure("too many requests come in at a time")
+
+    def leave(self) -> None:
+        """Give back what was taken: the request is answered."""
+        self._room.forget(self)
 
     def evict(self) -> None:
         """End the wait for a body that is still coming."""
