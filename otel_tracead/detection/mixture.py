@@ -14,6 +14,8 @@ _PIECES: Final = 64  # a round; one part in 64**3 is exact enough
 _POINTS: Final = np.arange(_PIECES + 1.0)[:, None]
 _FARTHEST: Final = 700.0  # scales from a mean beyond which nothing is left, and e to it is still a number
 _HALVINGS: Final = 6
+_ONE: Final = np.array(1.0, np.float32)  # as arrays they are taken as they are
+_HALF: Final = np.array(0.5, np.float32)
 
 
 def survival(mixture: Mixture, scaled: Floats) -> Floats:
@@ -38,36 +40,46 @@ def median(mixture: Mixture) -> Floats:
 def exceeded_by(mixtures: Mixture, share: float) -> Floats:
     """Give the time that a *share* is predicted to exceed `[n]`: mostly to a thousandth, at worst to 1/64 of where it can be.
 
-    In 32 bits, and from close bounds, this takes 0.04 µs of what a span costs; in 64 bits from the ends of all components 0.1.
+    In 32 bits, and from close bounds, this takes 0.02 µs of what a span costs; in 64 bits from the ends of all components 0.1.
 
     Args:
         mixtures: of each prediction `[3 * components, n]`; weights may be less or more than 1 together.
         share: of 1.
     """
-    weight, mean, scale = np.ascontiguousarray(mixtures, np.float32).reshape(3, len(mixtures) // 3, mixtures.shape[1])
-    weight, scale = np.exp(weight - weight.max(axis=0)), np.exp(scale)
-    weight /= np.float32(share) * np.add.reduce(weight)  # in shares
+    components = len(mixtures) // 3
+    weight, mean, scale = np.ascontiguousarray(mixtures, np.float32).reshape(3, components, mixtures.shape[1])
+    weight, scale = np.exp(weight - np.maximum.reduce(weight)), np.exp(scale)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # Any one component exceeds it as often as the share or less; one of them as often as its part of it or more.
-        low = _alone(weight, mean, scale)
-        low = np.maximum(low, (mean + scale * np.log(np.float32(1.0 / share - 1.0))).min(axis=0))
-        step = (np.maximum(low, _alone(weight * len(mean), mean, scale)) - low) / np.float32(2.0)
-        at, steep = low + step, 1.0 / scale
-        start = mean * steep
+        weight /= np.float32(share) * np.add.reduce(weight)  # in shares
+        # Any one component exceeds it as often as the share or less; one of them as often as its part of it or more. One of
+        # a lesser weight never does so alone, which is no number here.
+        alone = np.log(np.multiply.outer(np.array([1.0, components], np.float32), weight) - _ONE) * scale + mean
+        low, high = np.fmax.reduce(alone, axis=1)
+        low = np.fmax(low, np.minimum.reduce(mean + scale * np.log(np.float32(1.0 / share - 1.0))))
+        step = (np.fmax(low, high) - low) * _HALF
+        at, steep = low + step, _ONE / scale
+        start, odds = mean * steep, np.empty_like(mean)
         for _ in range(_HALVINGS):
-            step /= np.float32(2.0)
-            at += np.copysign(step, np.add.reduce(weight / (1.0 + np.exp(at * steep - start))) - 1.0)
+            step *= _HALF
+            beyond = np.add.reduce(np.divide(weight, _odds(at, steep, start, odds), out=odds))
+            beyond -= _ONE
+            at += np.copysign(step, beyond, out=beyond)
         # Newton's last step, on the logarithm: that of one component is nearly straight there.
-        survival = 1.0 / (1.0 + np.exp(at * steep - start))
-        parts = weight * survival
+        survivals = np.divide(_ONE, _odds(at, steep, start, odds), out=odds)
+        parts = weight * survivals
         total = np.maximum(np.add.reduce(parts), np.float32(1e-30))
-        further = np.log(total) * total / np.add.reduce(parts * (1.0 - survival) * steep)
-    return np.asarray(at + np.clip(further, -2.0 * step, 2.0 * step), np.float64)
+        further = np.log(total) * total / np.add.reduce(parts * (_ONE - survivals) * steep)
+        step += step
+        at += np.minimum(np.maximum(further, -step), step)
+    return np.asarray(at, np.float64)
 
 
-def _alone(weight: Mixture, mean: Mixture, scale: Mixture) -> Mixture:
-    """Give the last time that some component alone exceeds with a *weight* of 1, -inf where none does `[n]`."""
-    return np.asarray(np.where(weight > 1.0, mean + scale * np.log(weight - 1.0), -np.float32(np.inf)).max(axis=0))
+def _odds(at: Mixture, steep: Mixture, start: Mixture, out: Mixture) -> Mixture:
+    """Give 1 / survival of each component at a time `[components, n]`, in place: arrays are small, and calls what they cost."""
+    np.multiply(at, steep, out=out)
+    np.subtract(out, start, out=out)
+    np.exp(out, out=out)
+    return np.add(out, _ONE, out=out)
 
 
 def first(holds: Callable[[Floats], npt.NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:
