@@ -18,7 +18,7 @@ from otel_tracead.detection.explanation import StructuralMark, Transitions, blam
 from otel_tracead.detection.grammar import Grammar, Steps
 from otel_tracead.detection.response_times import ResponseTimes
 from otel_tracead.detection.rules import Rules
-from otel_tracead.detection.scorer import Details, Scorer
+from otel_tracead.detection.scorer import Details, Scorer, Surprise, normalised
 from otel_tracead.detection.trace_verdicts import level
 from otel_tracead.detection.verdicts import AnomalyType, SpanVerdict
 from otel_tracead.traces.dictionary import END_ID, Dictionary
@@ -157,14 +157,26 @@ class Attribution:
             return []
         chosen = self._choose(judged, traces)
         marks = self._marks(judged, chosen)
-        details = self._details(judged, chosen, marks)
+        remembered = _remembered(judged.surprise)
+        details = self._details(judged, chosen, marks, remembered)
         blamed = [_Mark(trace, row, one, details[trace]) for trace, one in enumerate(marks) for row in one.rows]
-        return self._explained(judged, chosen, blamed)
+        return self._explained(judged, chosen, blamed, remembered)
 
-    def _details(self, judged: Judged, chosen: _Chosen, marks: list[_Marks]) -> list[Details | None]:
-        """Ask the network for what verdicts say of labels and times, no further into a trace than they speak of it."""
-        last = np.array([max((*one.slow, *one.network.values()), default=-1) for one in marks])
+    def _details(self, judged: Judged, chosen: _Chosen, marks: list[_Marks], remembered: Ints) -> list[Details | None]:
+        """Ask the network again for what verdicts say of labels, and of times that were not *remembered*.
+
+        It is asked no further into a trace than they speak of it.
+        """
+        begins = judged.surprise.offsets[chosen.traces].tolist()
+        last = np.array(
+            [
+                max((*one.network.values(), *(row for row in one.slow if remembered[begin + row] < 0)), default=-1)
+                for one, begin in zip(marks, begins, strict=True)
+            ]
+        )
         unclear = np.flatnonzero(last >= 0)
+        if not len(unclear):
+            return [None] * len(marks)
         # A position takes the event that came there; behind the last event is the end.
         lengths = np.minimum(last + 1, chosen.last - chosen.first)[unclear]
         offsets = np.concatenate(([0], np.cumsum(lengths)))
@@ -288,7 +300,7 @@ class Attribution:
                     slow[trace][int(members[np.argmax(tail[members])])] = PLACE
         return slow
 
-    def _explained(self, judged: Judged, chosen: _Chosen, blamed: list[_Mark]) -> list[Explained]:
+    def _explained(self, judged: Judged, chosen: _Chosen, blamed: list[_Mark], remembered: Ints) -> list[Explained]:
         """Put what is to be blamed in words."""
         of_trace = np.array([one.trace for one in blamed], np.int64)
         at = np.array([one.row for one in blamed], np.int64)
@@ -299,7 +311,7 @@ class Attribution:
         strongest = np.maximum(np.where(structural, of_calls, 0.0), np.where(slow, of_times, 0.0))
         scores = np.maximum(self._calibration.trace_tail.strength(strongest), self._rules.threshold)
         rows = chosen.first[of_trace] + at
-        times = iter(self._of_times(judged, chosen, [one for one in blamed if one.row in one.marks.slow]))
+        times = iter(self._of_times(judged, chosen, [one for one in blamed if one.row in one.marks.slow], remembered))
         spans: list[dict[int, SpanVerdict]] = [{} for _ in chosen.traces]
         missing: list[list[str]] = [[] for _ in chosen.traces]
         for one, score, row, span in zip(
@@ -322,14 +334,24 @@ class Attribution:
             spans[one.trace][span] = SpanVerdict(anomalous=True, type=one.type, score=score, **values)  # type: ignore[arg-type]
         return [Explained(found, tuple(dict.fromkeys(some))) for found, some in zip(spans, missing, strict=True)]
 
-    def _of_times(self, judged: Judged, chosen: _Chosen, slow: list[_Mark]) -> list[tuple[float, float]]:
+    def _of_times(
+        self, judged: Judged, chosen: _Chosen, slow: list[_Mark], remembered: Ints
+    ) -> list[tuple[float, float]]:
         """Give what was expected of the response times of spans, and the bounds that they crossed, in milliseconds."""
         if not slow:
             return []
-        first = chosen.first[[one.trace for one in slow]]
-        predicted = np.stack([one.details.mixture[one.row] for one in slow if one.details is not None])
+        of_trace, row = np.array([(one.trace, one.row) for one in slow], np.int64).T
+        at = remembered[judged.surprise.offsets[chosen.traces[of_trace]] + row]
+        seen = iter(normalised(judged.surprise.mixture[:, at[at >= 0]]))
+        predicted = np.stack(
+            [
+                next(seen) if one.details is None or place >= 0 else one.details.mixture[one.row]
+                for one, place in zip(slow, at.tolist(), strict=True)
+            ]
+        )
+        first = chosen.first[of_trace]
         crossed = np.array([one.marks.slow[one.row] == TIME for one in slow], np.bool_)
-        return self._times.bounds(judged, first, first + np.array([one.row for one in slow]), predicted, crossed)
+        return self._times.bounds(judged, first, first + row, predicted, crossed)
 
     def _by_rules(self, judged: Judged, row: int, mark: StructuralMark) -> dict[str, object]:
         unseen = bool(judged.known.unseen[row]) and not mark.missing
@@ -348,6 +370,13 @@ class Attribution:
             "probability": 0.0 if unseen else float(np.exp(-surprise)),
             "expected": names(tuple(details.top[position].tolist()), self._dictionary),
         }
+
+
+def _remembered(surprise: Surprise) -> Ints:
+    """Say which of the predictions that came with *surprise* is that of each position; -1 = none of them `[positions]`."""
+    remembered = np.full(len(surprise.label), -1)
+    remembered[surprise.exceeded] = np.arange(len(surprise.exceeded))
+    return remembered
 
 
 def _first_of_each(holds: npt.NDArray[np.bool_], begin: Ints) -> list[int]:
