@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.traces.distinct import distinct
 from otel_tracead.traces.labels import LabelTemplate, with_callee
+from otel_tracead.traces.names import REMEMBERED, Names
 from otel_tracead.traces.parents import Spans
 from otel_tracead.traces.sequences import Order, Sequences, arrange
 from otel_tracead.traces.trace import Trace
@@ -19,7 +20,6 @@ from otel_tracead.wire.heads import HeadReader
 _MAX_NAMES = 50_000
 
 Ints = npt.NDArray[np.int64]
-_Name = TypeVar("_Name", str, tuple[str, str])
 
 
 @dataclass(slots=True)
@@ -102,77 +102,72 @@ class Encoder:
 
     def _reset(self) -> None:
         self._reader.forget()
-        self._names: list[tuple[int, int, int, int]] = []  # code -> (label, service, instance, place of the label)
-        self._labels: dict[str, int] = {}
-        self._services: dict[str, int] = {}
-        self._instances: dict[tuple[str, str], int] = {}
-        self._columns = np.zeros((0, 4), np.int64)
+        self._codes: list[tuple[int, int, int, int]] = []  # code -> (label, service, instance, place of the label)
+        self._columns = np.zeros((4, 0), np.int64)  # the same, code by code
+        self._labels: Names[str] = Names()
+        self._services: Names[str] = Names()
+        self._instances: Names[tuple[str, str]] = Names()
+        self._paired = lru_cache(maxsize=REMEMBERED)(self._with_callees)
 
     def _code(self, envelope: Hashable, name: str, kind: int, status: int, attributes: dict[str, str]) -> int:
         if not isinstance(envelope, Envelope):
             raise TypeError(f"spans are named under an envelope, not {envelope!r}")
         label = self._template.label(envelope, name, kind, status, attributes)
-        self._names.append(
+        self._codes.append(
             (
-                self._labels.setdefault(label, len(self._labels)),
-                self._services.setdefault(envelope.service, len(self._services)),
-                self._instances.setdefault((envelope.service, envelope.instance), len(self._instances)),
+                self._labels.number(label),
+                self._services.number(envelope.service),
+                self._instances.number((envelope.service, envelope.instance)),
                 _place(label),
             )
         )
-        return len(self._names) - 1
+        return len(self._codes) - 1
 
     def encode(self, traces: Sequence[Trace]) -> Events:
         """Encode *traces*: valid ids are assumed, everything else may be as odd as it likes."""
-        if len(self._names) > _MAX_NAMES or len(self._labels) > _MAX_NAMES:
+        if len(self._codes) > _MAX_NAMES or len(self._labels) > _MAX_NAMES:
             self._reset()
         counts = np.array([len(trace.spans) for trace in traces], np.int64)
-        first = np.concatenate(([0], np.cumsum(counts)))
         heads = self._reader.read([trace.joined() for trace in traces], [trace.envelopes for trace in traces])
-        if len(self._columns) < len(self._names):
-            self._columns = np.array(self._names, np.int64).reshape(-1, 4)
-        label, service, instance, place = self._columns[heads.code].T
-        trace = np.repeat(np.arange(len(traces)), counts)
-        found = arrange(
-            Spans(
-                trace=trace,
-                span_id=heads.span_id,
-                parent_id=heads.parent_id,
-                start=heads.start,
-                end=heads.end,
-                server=heads.server,
-                clock=instance,
-                label=place,
-            ),
-            len(traces),
-            self._order,
+        if self._columns.shape[1] < len(self._codes):
+            self._columns = np.ascontiguousarray(np.array(self._codes, np.int64).T)
+        label, service, instance, place = self._columns.take(heads.code, axis=1)
+        spans = Spans(
+            trace=np.arange(len(traces)).repeat(counts),
+            span_id=heads.span_id,
+            parent_id=heads.parent_id,
+            start=heads.start,
+            end=heads.end,
+            server=heads.server,
+            clock=instance,
+            label=place,
         )
-        return self._events(found, heads.start, label, service, instance, first)
+        found = arrange(spans, len(traces), self._order)
+        return self._events(found, spans, counts.cumsum() - counts, label, service)
 
-    def _events(self, found: Sequences, start: Ints, label: Ints, service: Ints, instance: Ints, first: Ints) -> Events:
+    def _events(self, found: Sequences, spans: Spans, first: Ints, label: Ints, service: Ints) -> Events:
         order = found.order
-        row = np.full(len(found.parent) + 1, -1, np.int64)
+        row = np.empty(len(spans) + 1, np.int64)
+        row[:] = -1
         row[order] = np.arange(len(order))
-        callee = found.callee[order]
-        called = np.where(callee >= 0, service[callee], -1)
+        called = np.append(service, -1)[found.callee[order]]
         named, labels = self._named(label[order], called)
-        services, service_index = _used(service, list(self._services))
-        instances, instance_index = _used(instance, list(self._instances))
-        traces = np.repeat(np.arange(len(first) - 1), np.diff(found.offsets))
+        services, service_index = self._services.used(service)
+        instances, instance_index = self._instances.used(spans.clock)
         return Events(
             offsets=found.offsets,
-            span=order - first[traces],
+            span=order - first[spans.trace[order]],
             label=named,
             self_us=found.self_time[order] / 1e3,
             duration_us=found.duration[order] / 1e3,
-            start=start[order],
+            start=spans.start[order],
             parent=row[found.parent[order]],
             service=service_index[service[order]],
-            instance=instance_index[instance[order]],
-            callee=np.where(called >= 0, service_index[called], -1),
+            instance=instance_index[spans.clock[order]],
+            callee=service_index[called],
             roots=found.roots,
             orphans=found.orphans,
-            root=np.where(found.root >= 0, found.root - first[:-1], 0),
+            root=np.maximum(found.root - first, 0),
             labels=labels,
             services=services,
             instances=[name for _, name in instances],
@@ -180,26 +175,26 @@ class Encoder:
 
     def _named(self, label: Ints, callee: Ints) -> tuple[Ints, Sequence[str]]:
         """Give each event the index of its label, which names the callee where the template says so."""
-        plain, services = list(self._labels), ["", *self._services]
-        wide = len(services)
+        wide = len(self._services) + 1
         pairs, index, _ = distinct(label * wide + (callee + 1 if self._template.callee else 0))
-        names = [with_callee(plain[pair // wide], services[pair % wide]) for pair in pairs.tolist()]
-        used, place = _used(np.arange(len(names)), names)
-        return place[index], used
+        place, labels = self._paired(wide, pairs.tobytes())
+        return place[index], labels
+
+    def _with_callees(self, wide: int, pairs: bytes) -> tuple[Ints, Sequence[str]]:
+        """Give the labels of distinct pairs of a label and a service that was called, sorted, and where each pair stands."""
+        plain, services = self._labels.known, ["", *self._services.known]
+        names = [
+            with_callee(plain[one // wide], services[one % wide]) for one in np.frombuffer(pairs, np.int64).tolist()
+        ]
+        ordered = sorted(range(len(names)), key=names.__getitem__)
+        place = np.empty(len(names), np.int64)
+        place[ordered] = np.arange(len(ordered))
+        return place, [names[one] for one in ordered]
 
 
 def _place(label: str) -> int:
     """Give a number that orders labels, the same wherever the label comes: 63 bits of a hash."""
     return int.from_bytes(hashlib.blake2b(label.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
-
-
-def _used(column: Ints, names: Sequence[_Name]) -> tuple[list[_Name], Ints]:
-    """Give the names that *column* speaks of, sorted, and the index among them of each of *names*."""
-    used = np.flatnonzero(np.bincount(column, minlength=len(names)))
-    ordered = sorted(used.tolist(), key=names.__getitem__)
-    index = np.full(len(names), -1, np.int64)
-    index[ordered] = np.arange(len(ordered))
-    return [names[one] for one in ordered], index
 
 
 def concatenate(parts: Sequence[Events]) -> Events:

@@ -168,7 +168,7 @@ def test_memory_is_bounded_and_forgetting_changes_nothing(monkeypatch):
         names = ["".join(chance.choices("abcdefgh", k=6)) for _ in range(5)]
         trace = made([[(0, name, 2, at, 5, at % 4) for at, name in enumerate(names)]], first=number)
         same(encoder.encode(trace), Encoder(LabelTemplate()).encode(trace))
-        assert len(encoder._names) <= 25
+        assert len(encoder._codes) <= 25
 
 
 def test_spans_are_named_under_envelopes():
