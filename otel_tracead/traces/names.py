@@ -1,7 +1,7 @@
 """The names that spans came with, each with a number; which of them a column speaks of is remembered, and costs no string work."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import _lru_cache_wrapper, lru_cache
 from typing import Final, Generic, TypeVar
 
 import numpy as np
@@ -24,7 +24,7 @@ class Names(Generic[NameT]):
     def __init__(self) -> None:
         self.known: list[NameT] = []
         self._numbers: dict[NameT, int] = {}
-        self._chosen = lru_cache(maxsize=REMEMBERED)(self._in_order)
+        self._chosen: _lru_cache_wrapper[tuple[Sequence[NameT], Ints]] = lru_cache(maxsize=REMEMBERED)(self._in_order)
 
     def __len__(self) -> int:
         """Count the names."""
@@ -44,8 +44,7 @@ class Names(Generic[NameT]):
         A name that is not among them stands at -1, and so does none, whose number is -1.
         """
         numbers = np.bincount(column, minlength=len(self.known)).nonzero()[0]
-        chosen: tuple[Sequence[NameT], Ints] = self._chosen(len(self.known), numbers.tobytes())
-        return chosen
+        return self._chosen(len(self.known), numbers.tobytes())
 
     def _in_order(self, known: int, numbers: bytes) -> tuple[Sequence[NameT], Ints]:
         ordered = sorted(np.frombuffer(numbers, np.int64).tolist(), key=self.known.__getitem__)
