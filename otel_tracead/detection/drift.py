@@ -68,29 +68,37 @@ class Drift:
         Returns:
             The shift in decades `[m]`, and 10 to minus that `[m]`.
         """
+        minutes = by_minute(events.began)
+        if len(minutes) == 1:  # nearly always: traces are judged as they come
+            return self._follow(minutes[0][0], label, events.self_us)
         shift, faster = np.empty(len(events)), np.empty(len(events))
-        for minute, rows in by_minute(events.began[events.trace]):
-            if minute != self._minute:
-                self._settle()
-                self._minute = minute
-            here = label[rows]
-            shift[rows], faster[rows] = self.shift[here], self._faster[here]
-            self._remember(here, rows, events.self_us, minute)
+        for minute, traces in minutes:
+            rows = _rows(events.offsets, traces)
+            shift[rows], faster[rows] = self._follow(minute, label[rows], events.self_us[rows])
         return shift, faster
+
+    def _follow(self, minute: int, label: Ints, self_us: Floats) -> tuple[Floats, Floats]:
+        """Follow events of one minute; see `follow`."""
+        if minute != self._minute:
+            self._settle()
+            self._minute = minute
+        found = self.shift.take(label), self._faster.take(label)
+        self._remember(minute, label, self_us)
+        return found
 
     def slower(self) -> Floats:
         """See `FollowsDrift.slower`; may be read while another thread follows."""
         followed = (self._count >= _FEWEST) & (self._minutes >= _MINUTES) & np.isfinite(self._usual)
         return np.asarray(10.0 ** self.shift[followed])
 
-    def _remember(self, label: Ints, row: Ints, self_us: Floats, minute: int) -> None:
-        """Keep the first values of a minute: *label* `[n]` is that of *row* `[n]` of *self_us*."""
+    def _remember(self, minute: int, label: Ints, self_us: Floats) -> None:
+        """Keep the first values of a minute of each label."""
         wanting = (self._taken < _A_MINUTE) | (self._last_minute != minute)
-        wanted = np.flatnonzero(wanting[label])  # few, but for the first batch of a minute
+        wanted = wanting.take(label).nonzero()[0]  # few, but for the first batch of a minute
         if not len(wanted):
             return
-        label, row = label[wanted], row[wanted]
-        order = np.argsort(label, kind="stable")
+        label = label[wanted]
+        order = label.argsort(kind="stable")
         ordered = label[order]
         begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
         lengths = np.diff(np.concatenate((begins, [len(ordered)])))
@@ -103,7 +111,7 @@ class Drift:
         taken = np.minimum(lengths, _A_MINUTE - self._taken[names])
         kept = (place < np.repeat(taken, lengths)) & np.isfinite(self._usual[ordered])
         rows = ordered[kept]
-        log_us = np.log10(1.0 + self_us[row[order[kept]]])
+        log_us = np.log10(1.0 + self_us[wanted[order[kept]]])
         self._values[rows, (self._count[rows] + place[kept]) % _REMEMBERED] = log_us - self._usual[rows]
         self._count[names] += taken
         self._taken[names] += taken
@@ -123,11 +131,19 @@ class Drift:
         self._faster[rows] = 10.0 ** -self.shift[rows]
 
 
+def _rows(offsets: Ints, traces: Ints) -> Ints:
+    """Give the rows of some *traces*, trace after trace."""
+    first = offsets[traces]
+    lengths = offsets[traces + 1] - first
+    ends = lengths.cumsum()
+    return np.arange(ends[-1]) + (first - ends + lengths).repeat(lengths)
+
+
 def by_minute(began: Ints) -> list[tuple[int, Ints]]:
     """Give the rows of each minute, the earliest minute first.
 
     Args:
-        began: when the trace of each row began, in ns `[n]`.
+        began: when each row began, in ns `[n]`.
     """
     if not len(began):
         return []
