@@ -13,8 +13,7 @@ from otel_tracead.http2.frames import ConnectionFailure, Reset
 LARGEST_HEADERS: Final = 1 << 16
 """Bytes of a block, and of what it says."""
 _MOST_REMEMBERED: Final = 64
-_LONGEST_REMEMBERED: Final = 128
-_INDEXED: Final = 0x80
+_LONGEST_REMEMBERED: Final = 256
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -78,8 +77,7 @@ class HeaderReader:
     def read(self, block: bytes) -> Block:
         """Decode and check *block*.
 
-        A block whose bytes are all above 0x7F only names entries of the table (a number above 126 ends with a smaller byte, and
-        so does whatever changes the table). It means the same until another one changes the table: what a client sends with each
+        One that left the table as it was means the same until another one changes it: what a client or a server sends with each
         request is decoded and checked once (18 µs a request).
 
         Raises:
@@ -88,15 +86,24 @@ class HeaderReader:
         known = self._known.get(block)
         if known is not None:
             return known
+        before = self._table()
         try:
             read = checked(list(self._decoder.decode(block, raw=True)), client=self._client)
         except HPACKError as error:  # whose text may name an address of our memory
             raise ConnectionFailure(Reset.COMPRESSION_ERROR, "the headers cannot be read, or are too large") from error
-        if not block or min(block) < _INDEXED or len(self._known) >= _MOST_REMEMBERED:
+        after = self._table()
+        # A new entry is another object than the one that was the newest; nothing leaves the table but at its other end.
+        if before[0] is not after[0] or before[1:] != after[1:] or len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
         elif len(block) <= _LONGEST_REMEMBERED:
             self._known[block] = read
         return read
+
+    def _table(self) -> tuple[object, int, int]:
+        """Give the newest entry of the table, the number of its entries, and how large it may become."""
+        table = self._decoder.header_table
+        entries = table.dynamic_entries
+        return entries[0] if entries else None, len(entries), table.maxsize
 
 
 def checked(headers: Headers, *, client: bool) -> Block:

@@ -93,16 +93,36 @@ def test_a_block_means_what_the_table_says_now(blocks: list[bytes]) -> None:
         assert list(reader.read(block).headers) == expected
 
 
-def test_whatever_changes_the_table_has_a_small_byte() -> None:
-    """What the memory rests on: only blocks of single bytes above 0x7F are remembered, and each of those is one indexed field."""
-    decoder = Decoder()
-    decoder.decode(FILLED)
-    table = list(decoder.header_table.dynamic_entries)
-    for first in range(0x81, 0xC1):
-        decoder.decode(bytes((first,)))
-    assert list(decoder.header_table.dynamic_entries) == table
-    with pytest.raises(HPACKError):
-        decoder.decode(b"\xff\x80\x80")  # a number above 126 goes on until a byte is small
+TRAILERS = b"\xbe\x00\x0cgrpc-message\x00"  # of a server by gRPC's C core: its message is never put into the table
+
+
+def test_a_block_that_leaves_the_table_as_it_was_is_read_once() -> None:
+    reader = HeaderReader(client=True)
+    reader.read(b"\x40\x0bgrpc-status\x010")
+    headers = reader.read(b"\x88")
+    trailers = reader.read(TRAILERS)
+    assert list(trailers.headers) == [(b"grpc-status", b"0"), (b"grpc-message", b"")]
+    assert reader.read(TRAILERS) is trailers
+    assert reader.read(b"\x88") is headers
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(b"\x40\x01a\x01b", id="an entry more"),
+        pytest.param(b"\x20", id="no room left"),
+        pytest.param(b"\x3f\x10", id="less room, and all entries stay"),
+        pytest.param(b"\x40\x01a\x7f\xbf\x1e" + b"x" * 4030, id="an entry for which all others go"),
+        pytest.param(b"\x40\x01a\x7f\xe1\x3e" + b"x" * 8160, id="an entry that no table holds"),
+    ],
+)
+def test_whatever_changes_the_table_makes_it_forget(change: bytes) -> None:
+    reader = HeaderReader(client=True)
+    reader.read(b"\x40\x0bgrpc-status\x010")
+    reader.read(TRAILERS)
+    assert reader._known
+    reader.read(change)
+    assert not reader._known
 
 
 def test_what_is_remembered_is_bounded() -> None:
