@@ -46,6 +46,7 @@ class Calibration:
         places: what is usual at the places that a trace comes to.
         paths: the call trees.
         norms: what `rank` compares a window with.
+        center_us: the own work that `center` stands for, in µs `[labels]`.
     """
 
     center: Floats
@@ -63,6 +64,11 @@ class Calibration:
     places: PlaceNorms
     paths: CallPaths = field(default_factory=CallPaths)
     norms: TrafficNorms = field(default_factory=TrafficNorms)
+    center_us: Floats = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out what is asked for with every batch."""
+        self.center_us = 10.0**self.center - 1.0
 
     def decades(self, x: Floats, channel: int) -> Floats:
         """Give how strong evidence of a *channel* is, in decades `[n]`.
@@ -73,9 +79,10 @@ class Calibration:
 
     def all_decades(self, x: Floats) -> Floats:
         """Give the same for evidence of every channel `[channels, n]`."""
-        channel = np.repeat(np.arange(len(CHANNELS)), x.shape[1])
-        strength = self.channel_tails.strength(x.ravel(), channel).reshape(x.shape)
-        return np.asarray(np.maximum(strength + _SHARES[:, None], 0.0))
+        channel = np.arange(len(CHANNELS)).repeat(x.shape[1])
+        strength = self.channel_tails.strength(x.reshape(-1), channel).reshape(x.shape)
+        strength += _SHARES[:, None]
+        return np.asarray(np.maximum(strength, 0.0))
 
     def dump(self) -> bytes:
         """Encode as `.npz`, the same bytes for the same numbers."""

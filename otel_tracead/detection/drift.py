@@ -136,7 +136,7 @@ def _rows(offsets: Ints, traces: Ints) -> Ints:
     first = offsets[traces]
     lengths = offsets[traces + 1] - first
     ends = lengths.cumsum()
-    return np.arange(ends[-1]) + (first - ends + lengths).repeat(lengths)
+    return np.asarray(np.arange(ends[-1]) + (first - ends + lengths).repeat(lengths))
 
 
 def by_minute(began: Ints) -> list[tuple[int, Ints]]:

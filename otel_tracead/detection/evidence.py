@@ -113,7 +113,10 @@ class Judged:
 
 def scaled_times(own_us: Floats, label: Ints, center: Floats, scale: Floats) -> Floats:
     """Give log10(1 + own work in µs) of each event on its label's scale: 0 is typical, 1 one spread above `[m]`."""
-    return (np.log10(1.0 + own_us) - center[label]) / np.maximum(scale, SCALE_FLOOR)[label]
+    scaled = np.log10(1.0 + own_us)
+    scaled -= center.take(label)
+    scaled /= np.maximum(scale, SCALE_FLOOR).take(label)
+    return scaled
 
 
 def from_scaled(scaled: Floats, label: Ints, calibration: Calibration) -> Floats:
@@ -142,7 +145,7 @@ def long_time(own_us: Floats, long_us: Floats, typical_us: Floats) -> Floats:
 def _times(events: Events, known: Known, long: Floats, calibration: Calibration) -> Floats:
     """Give the evidence of each event's own work, from the time that it was hardly to exceed; see `long_time` `[m]`."""
     found = np.zeros(len(events))
-    rows = np.flatnonzero(np.isfinite(long))
+    rows = np.isfinite(long).nonzero()[0]
     rows = rows[~known.unseen[rows]]
     if len(rows):
         label = known.label[rows]
@@ -179,17 +182,16 @@ def gather(
     """
     at = np.arange(len(events)) + known.trace  # positions hold one more a trace: its end
     incomplete = events.orphans > 0
-    label, ending = surprise.label[at], surprise.label[surprise.offsets[1:] - 1]
+    label, ending = surprise.label.take(at), surprise.label.take(surprise.offsets[1:] - 1)
     if incomplete.any():
         label, ending = np.where(incomplete[known.trace], 0.0, label), np.where(incomplete, 0.0, ending)
     # What was never seen has no usual time, and what takes no longer than usual is not slow, however rare it is.
-    expected = 10.0**calibration.center - 1.0
-    slow = np.flatnonzero(~known.unseen & (known.own_us > expected[known.label]))
+    slow = (~known.unseen & (known.own_us > calibration.center_us.take(known.label))).nonzero()[0]
     tail = np.zeros(len(events))
     tail[slow] = calibration.time_tails.strength(surprise.time[at[slow]], known.label[slow])
     calls = grammar.calls(events.parent, events.offsets)
     new, step = _new_steps(calls, known, rules, incomplete)
-    place_of = calibration.places.of_label[known.label]
+    place_of = calibration.places.of_label.take(known.label)
     place_of[known.unseen] = NOWHERE
     seen = visits(events, place_of, tail)
     strengths = np.concatenate((recent.weigh(events, seen), [0.0]))
@@ -200,7 +202,7 @@ def gather(
         step=step,
         calls=calls,
         tail=tail,
-        time=_times(events, known, surprise.long[at], calibration),
+        time=_times(events, known, surprise.long.take(at), calibration),
         place=strengths[seen.of_event],
         place_of=place_of,
     )
@@ -230,11 +232,10 @@ def strongest(events: Events, evidence: Evidence) -> Floats:
     best = np.zeros((len(CHANNELS), events.traces))
     starts, ends = events.offsets[:-1], events.offsets[1:]
     filled = slice(None) if (ends > starts).all() else np.flatnonzero(ends > starts)
-    best[LABEL] = evidence.ending
     if len(events):
         for channel, values in ((LABEL, evidence.label), (TIME, evidence.time), (PLACE, evidence.place)):
-            top = np.maximum.reduceat(values, starts[filled])
-            best[channel, filled] = np.maximum(best[channel, filled], top)
+            best[channel, filled] = np.maximum.reduceat(values, starts[filled])
+    best[LABEL] = np.maximum(best[LABEL], evidence.ending)
     if len(evidence.new):
         np.maximum.at(best[STEP], evidence.calls.trace_of(evidence.new), evidence.step)
     return best
@@ -244,12 +245,14 @@ def translate(events: Events, dictionary: Dictionary, center: Floats, scale: Flo
     """Put *events* in terms of a model's dictionary and scales, less the *drift*, which follows them."""
     index, seen, ours = dictionary.look_up(events.labels)
     trace = events.trace
-    label, unseen, foreign = index[events.label], ~seen[events.label], ~ours[events.label]
+    label, unseen, foreign = index.take(events.label), ~seen.take(events.label), ~ours.take(events.label)
     strange = unseen
     if unseen.any() and events.orphans.any():
         strange = np.where(events.orphans[trace] > 0, foreign, unseen)
     shift, faster = drift.follow(events, label)
-    own_us = np.maximum((1.0 + events.self_us) * faster - 1.0, 0.0)
+    own_us = (1.0 + events.self_us) * faster
+    own_us -= 1.0
+    np.maximum(own_us, 0.0, out=own_us)
     return Known(
         label=label,
         unseen=unseen,

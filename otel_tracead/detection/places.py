@@ -24,13 +24,15 @@ Floats = npt.NDArray[np.float64]
 
 MOST: Final = 6.0  # nats that one trace may say of a place: one stall is not many slow traces
 _MOST_EVENT: Final = 8.0
-_OWN: Final = 0.5 * float(np.log(10.0))  # what a trace must say itself: among the slowest third there
+_DECADE: Final = float(np.log(10.0))
+_OWN: Final = 0.5 * _DECADE  # what a trace must say itself: among the slowest third there
 _BUCKET_NS: Final = 20_000_000_000
 _REACH: Final = 2  # buckets before and after that count, as far as they are known
 _BUCKETS: Final = 16
 _FEWEST: Final = 2  # other traces
 _STRONGEST: Final = 50.0
 _LEAST: Final = 1e-300
+_LOG_FACTORIALS: Final = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1.0, 1024.0)))))
 _HISTORY: Final = 30
 _FEWEST_MINUTES: Final = 4
 _FEWEST_IN_MINUTE: Final = 3
@@ -62,13 +64,13 @@ def visits(events: Events, place: Ints, tail: Floats) -> Visits:
         place: of each event, -1 = none `[m]`.
         tail: -log10 of the share of the label's normal times that are as surprising `[m]`.
     """
-    rows = np.flatnonzero(place >= 0)
+    rows = (place >= 0).nonzero()[0]
     wide = int(place.max(initial=0)) + 1
     pairs, visit, count = distinct(events.trace[rows] * wide + place[rows])
-    nats_here = np.minimum(tail[rows] * np.log(10.0), _MOST_EVENT)
+    nats_here = np.minimum(tail[rows] * _DECADE, _MOST_EVENT)
     total: Floats = np.bincount(visit, weights=nats_here, minlength=len(pairs)).astype(np.float64, copy=False)
     nats = np.minimum(total, MOST)  # of one event; of several:
-    several = np.flatnonzero((count > 1) & (total > 0))
+    several = ((count > 1) & (total > 0)).nonzero()[0]
     if len(several):
         nats[several] = np.minimum(-np.log(_gamma_survival(count[several], total[several])), MOST)
     of_event = np.full(len(events), -1, np.int64)
@@ -81,11 +83,16 @@ def _gamma_survival(n: Ints, x: Floats) -> Floats:
 
     Worked out here, since scipy takes half a second to load and a stage would need it for nothing else.
     """
-    first = np.cumsum(n) - n
-    of = np.repeat(np.arange(len(n)), n)
-    term = np.arange(len(of)) - first[of]
-    log_factorial = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1.0, n.max())))))
-    log_terms = term * np.log(x)[of] - x[of] - log_factorial[term]
+    first = n.cumsum() - n
+    of = np.arange(len(n)).repeat(n)
+    term = np.arange(len(of)) - first.take(of)
+    most = int(n.max())
+    log_factorial = _LOG_FACTORIALS
+    if most > len(log_factorial):
+        log_factorial = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1.0, most)))))
+    log_terms: Floats = np.log(x).take(of) * term
+    log_terms -= x.take(of)
+    log_terms -= log_factorial.take(term)
     return np.asarray(np.minimum(np.maximum(np.add.reduceat(np.exp(log_terms), first), _LEAST), 1.0))
 
 
@@ -115,7 +122,7 @@ class Recent:
             Standard deviations `[v]`; 0 where the trace itself is not slow there, or too few others came.
         """
         strength = np.zeros(len(seen.trace))
-        began = events.began[seen.trace]
+        began = events.began.take(seen.trace)
         for minute, parts in _by_time(began):
             if minute != self._minute:
                 self._settle()
@@ -123,7 +130,7 @@ class Recent:
             for bucket, own in parts:
                 self._add(bucket, seen.place[own], seen.nats[own])
             for bucket, own in parts:
-                slow = own[seen.nats[own] >= _OWN]
+                slow = own[seen.nats.take(own) >= _OWN]
                 if len(slow):
                     strength[slow] = self._strength(bucket, seen.place[slow], seen.nats[slow])
         return strength
