@@ -34,7 +34,21 @@ class Annotated(NamedTuple):
     spoofed: int
 
 
-def annotate(trace: Trace, verdict: TraceVerdict, mode: Mode, model: ModelInfo) -> Annotated:
+class AnnotatedTrace(NamedTuple):
+    """The spans of a trace after annotation.
+
+    Attributes:
+        spans: in the order in which they came.
+        spoofed: how many of them came with `tracead.*` attributes; those were removed.
+        size: how many bytes all of them have.
+    """
+
+    spans: list[bytes]
+    spoofed: int
+    size: int
+
+
+def annotate(trace: Trace, verdict: TraceVerdict, mode: Mode, model: ModelInfo) -> AnnotatedTrace:
     """Give the spans of *trace* with their attributes; spans without any are the same objects as before.
 
     Args:
@@ -46,7 +60,11 @@ def annotate(trace: Trace, verdict: TraceVerdict, mode: Mode, model: ModelInfo) 
     Raises:
         IndexError: the verdict is about a span that the trace does not have.
     """
-    spans, spoofed = strip(trace.spans) if may_hold_own_keys(trace) else Annotated(list(trace.spans), 0)
+    if may_hold_own_keys(trace):
+        spans, spoofed = strip(trace.spans)
+        size = sum(map(len, spans))
+    else:
+        spans, spoofed, size = list(trace.spans), 0, trace.size
     at = verdict.verdict_span
     if verdict.unscored is not None:
         of_trace = encode_attribute("tracead.unscored", verdict.unscored)
@@ -54,9 +72,10 @@ def annotate(trace: Trace, verdict: TraceVerdict, mode: Mode, model: ModelInfo) 
         if verdict.spans or mode is Mode.ALL:
             for index, encoded in _marks(verdict, mode, len(spans)).items():
                 spans[index] = append_attributes(spans[index], encoded)
-        of_trace = _of_trace(verdict) + _of_release(verdict.complete, trace.release, model)
+                size += len(encoded)
+        of_trace = _of_trace(verdict) + _of_release(verdict.complete, trace.release, model.name, model.version)
     spans[at] = append_attributes(spans[at], of_trace)
-    return Annotated(spans, spoofed)
+    return AnnotatedTrace(spans, spoofed, size + len(of_trace))
 
 
 def may_hold_own_keys(trace: Trace) -> bool:
@@ -146,13 +165,13 @@ def _of_normal_trace() -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _of_release(complete: bool, release: Release, model: ModelInfo) -> bytes:  # the same on most traces
+def _of_release(complete: bool, release: Release, model: str, version: str) -> bytes:  # the same on most traces
     return b"".join(
         (
             encode_attribute("tracead.trace.complete", complete),
             encode_attribute("tracead.trace.release", release.value),
-            encode_attribute("tracead.model.name", model.name),
-            encode_attribute("tracead.model.version", model.version),
+            encode_attribute("tracead.model.name", model),
+            encode_attribute("tracead.model.version", version),
         )
     )
 

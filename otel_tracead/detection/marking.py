@@ -6,7 +6,7 @@ The service and `otel-tracead score` go through here, so that both give the same
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from otel_tracead.detection.annotate import Annotated, Mode, annotate
+from otel_tracead.detection.annotate import Mode, annotate
 from otel_tracead.detection.verdicts import Detector, ModelInfo, TraceVerdict
 from otel_tracead.traces.identity import earliest_root
 from otel_tracead.traces.late import Decision
@@ -33,12 +33,14 @@ class Marked:
         verdict: what the detector said, or why it said nothing.
         spans: of the trace, annotated, in order.
         spoofed: how many of them had come with `tracead.*` attributes.
+        size: how many bytes they have.
     """
 
     trace: Trace
     verdict: TraceVerdict
     spans: list[bytes]
     spoofed: int
+    size: int
 
     @property
     def decision(self) -> Decision:
@@ -109,8 +111,8 @@ def _annotated_all(
     marked: list[Marked] = []
     for trace, verdict in zip(traces, verdicts, strict=True):
         try:
-            spans, spoofed = annotate(trace, verdict, mode, model)
-            marked.append(Marked(trace, verdict, spans, spoofed))
+            spans, spoofed, size = annotate(trace, verdict, mode, model)
+            marked.append(Marked(trace, verdict, spans, spoofed, size))
         except Exception as error:  # noqa: BLE001 (fail open: any; a try costs nothing)
             failures.note(error)
             marked.append(_annotated_unscored(trace, model, failures))
@@ -124,4 +126,4 @@ def _annotated_unscored(trace: Trace, model: ModelInfo, failures: Failures) -> M
         return Marked(trace, verdict, *annotate(trace, verdict, Mode.ROOT, model))
     except Exception as error:  # noqa: BLE001 (fail open: any)
         failures.note(error)
-    return Marked(trace, verdict, *Annotated(list(trace.spans), 0))
+    return Marked(trace, verdict, list(trace.spans), 0, trace.size)

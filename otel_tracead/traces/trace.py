@@ -49,3 +49,8 @@ class Trace:
         if self._joined is None:
             self._joined = join(self.spans)
         return self._joined
+
+    @property
+    def size(self) -> int:
+        """Count the bytes of its spans, which joins them; see `joined`."""
+        return len(self.joined().content)

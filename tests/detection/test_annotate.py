@@ -298,3 +298,13 @@ def test_everything_else_of_a_span_stays_byte_for_byte(name, unknown, score, mod
     (marked,) = annotate(trace_of(span), found, mode, MODEL).spans
     assert marked.startswith(span)
     assert math.isclose(own(marked)["tracead.trace.score"], score)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(
+    "found", [verdict(), verdict(unscored="error"), verdict(anomalous=True, spans={0: SLOW, 1: BOTH})]
+)
+def test_the_size_is_that_of_the_spans(mode, found):
+    for given_spans in ((encoded(1, 1), encoded(1, 2)), (spoofed(1), TranslatedSpan(encoded(1, 2), b"{}"))):
+        annotated = annotate(trace_of(*given_spans), found, mode, MODEL)
+        assert annotated.size == sum(map(len, annotated.spans)) > 0

@@ -73,13 +73,12 @@ def _by_size(marked: Iterable[Marked]) -> Iterator[tuple[list[Marked], int]]:
     current: list[Marked] = []
     spans = size = 0
     for trace in marked:
-        more = sum(map(len, trace.spans))
-        if current and (spans + len(trace.spans) > MAX_SPANS or size + more > MAX_BYTES):
+        if current and (spans + len(trace.spans) > MAX_SPANS or size + trace.size > MAX_BYTES):
             yield current, size
             current, spans, size = [], 0, 0
         current.append(trace)
         spans += len(trace.spans)
-        size += more
+        size += trace.size
     if current:
         yield current, size
 
@@ -88,14 +87,15 @@ def _batches(traces: Sequence[Marked], size: int) -> list[SpanBatch]:
     """Group the spans of *traces*, *size* bytes, by their envelopes."""
     groups: defaultdict[Envelope, list[bytes]] = defaultdict(list)
     for one in traces:
-        runs, begin = Runs.of(one.trace.envelopes), 0
+        runs, spans, begin = Runs.of(one.trace.envelopes), one.spans, 0
         for envelope, count in zip(runs.values, runs.counts, strict=True):
-            groups[envelope] += one.spans[begin : begin + count]
-            begin += count
+            end = begin + count
+            groups[envelope] += spans[begin:end]
+            begin = end
     if _fits(sum(map(len, groups.values())), size, groups):
         return [SpanBatch(list(groups.items()))]
-    spans = list(chain.from_iterable(one.spans for one in traces))
-    return list(_divided(list(chain.from_iterable(one.trace.envelopes for one in traces)), spans))
+    loose = list(chain.from_iterable(one.spans for one in traces))
+    return list(_divided(list(chain.from_iterable(one.trace.envelopes for one in traces)), loose))
 
 
 def _fits(spans: int, size: int, envelopes: Iterable[Envelope]) -> bool:

@@ -341,7 +341,7 @@ async def test_what_is_settled_at_the_last_moment_is_written_before_the_file_is_
 
 def marked(*spans, after, requests):
     trace = Trace(trace_id(1), list(spans), [ENVELOPES[0]] * len(spans), holds=[(one, 1) for one in requests])
-    return Marked(trace, TraceVerdict(0, True, anomalous=True), list(after), 0)
+    return Marked(trace, TraceVerdict(0, True, anomalous=True), list(after), 0, sum(map(len, after)))
 
 
 def test_what_annotation_changed_is_stored_and_done_again():
