@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, takewhile
+from operator import sub
 from typing import Any, NamedTuple
 
 from otel_tracead.delivery import Delivery
@@ -120,18 +121,11 @@ class _Gathering(list[bytes]):
     @property
     def envelopes(self) -> Runs[Envelope]:
         """The envelope of each span."""
-        values: list[Envelope] = []
-        counts: list[int] = []
-        begin = 0
-        if self.turns is not None:
-            turns = iter(self.turns)
-            for envelope, end in zip(turns, turns, strict=True):
-                values.append(envelope)
-                counts.append(end - begin)
-                begin = end
-        values.append(self.envelope)
-        counts.append(len(self) - begin)
-        return Runs(values, counts)
+        if self.turns is None:
+            return Runs([self.envelope], [len(self)])
+        turns = [*self.turns, self.envelope, len(self)]
+        ends = turns[1::2]
+        return Runs(turns[::2], list(map(sub, ends, [0, *ends])))
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -141,6 +135,8 @@ class _Gathering(list[bytes]):
     @property
     def holds(self) -> list[tuple[Delivery, int]]:
         """One hold on each delivery."""
+        if self.earlier is None:
+            return [(self.delivery, 1)]
         return [(delivery, 1) for delivery in self.deliveries]
 
 
@@ -218,14 +214,13 @@ class Assembler:
                         looked_at += 1
                         here = None
                         continue
-                    here = start
+                    here, found = start, trace
                     if trace.envelope is not envelope:
                         trace.turn(envelope)
                     if trace.delivery is not delivery:
                         trace.held_by(delivery)
                         parts += 1
-                    put = trace.append
-                put(span)
+                found.append(span)
             self._watch(spans, now)
         self.open_spans += len(batch) - looked_at
         if added.late.spans:

@@ -63,14 +63,10 @@ def all_identified(spans: Iterable[bytes]) -> bool:
 
 def valid_trace_id(span: bytes) -> bytes:
     """Do as `trace_ids` for one span."""
-    if (
-        span[:2] == _FIRST_TAG
-        and span[18:20] == _SECOND_TAG
-        and span[2:18] != _NO_TRACE
-        and len(span) >= _SHORTEST
-        and span[20:28] != _NO_SPAN
-    ):
-        return span[2:18]
+    if len(span) >= _SHORTEST:
+        first, trace_id, second, span_id = _IDS.unpack_from(span)
+        if first == _TRACE_ID_TAG and second == _SPAN_ID_TAG and span_id and trace_id != _NO_TRACE:
+            return bytes(trace_id)
     return parsed_trace_id(span)
 
 
