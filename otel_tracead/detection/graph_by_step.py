@@ -1,15 +1,17 @@
 """The half of a network that reads what its layer of labels gives, for traces that begin there, laid out step by step.
 
 A whole network takes and gives traces row by row, and turns them for its layers, which want step by step; it takes the state
-that a window of a long trace begins with. Without both a run costs a tenth less, and that of a single trace a fifth. What
-comes out is the same to the last bit.
+that a window of a long trace begins with. Without both a run costs a tenth less, and that of a single trace a fifth.
+
+What comes out is the same, but for one bit in some ten thousand positions: ONNX Runtime takes the last few logarithms of an
+array by another function than the others. Row by row these were of the last events of one trace; now they are of ends.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from otel_tracead.detection.graph_cut import FLOAT, INT32, part, read, transpose, value
+from otel_tracead.detection.graph_cut import FLOAT, INT32, part, read, value
 
 GIVEN: Final = {
     "labels_by_step": (INT32, 2),
@@ -27,10 +29,9 @@ MADE: Final = {
     "log_scale": (FLOAT, 3),
     "log_probabilities": (FLOAT, 3),
 }
-"""What it gives, likewise: `[steps, traces]`, but `time_surprise` `[traces, steps]`; the mixture's parts `[components, steps,
-traces]`; `log_probabilities` `[steps, traces, classes]`."""
+"""What it gives, likewise: `[steps, traces]`; the mixture's parts `[components, steps, traces]`; `log_probabilities` `[steps,
+traces, classes]`."""
 _TURNED: Final = {"joined": "joined_by_step"}  # what was turned row by row, by what it was turned from
-_LAST: Final = "inverse_probability"
 _LSTM_INPUTS: Final = 5  # then come initial states: 0 where they are left out
 
 
@@ -41,22 +42,12 @@ def by_step(second: bytes) -> bytes | None:
     except DecodeError:
         return None
     made = {name for node in model.graph.node for name in node.output} | {one.name for one in model.graph.input}
-    if not {*GIVEN, *MADE, *_TURNED, *_TURNED.values(), _LAST} <= made:
+    if not {*GIVEN, *MADE, *_TURNED, *_TURNED.values()} <= made:
         return None
-    nodes: list[Any] = []
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = _TURNED.get(name, name)
         if node.op_type == "LSTM":
             del node.input[_LSTM_INPUTS:]
-        if node.op_type == "Log" and list(node.input) == [_LAST]:
-            # ONNX Runtime works out the last few logarithms of an array by another function than the others: they must
-            # stay the same ones.
-            nodes.append(transpose(_LAST, f"{_LAST}_by_trace", (1, 0)))
-            node.input[0] = f"{_LAST}_by_trace"
-        nodes.append(node)
-    nodes = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    model.graph.ClearField("node")
-    model.graph.node.extend(nodes)
     takes, gives = ([value(name, *kind) for name, kind in kinds.items()] for kinds in (GIVEN, MADE))
     return bytes(part(model, gives=gives, takes=takes).SerializeToString())

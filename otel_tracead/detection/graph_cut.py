@@ -26,13 +26,7 @@ _MESSAGES: Final[dict[str, tuple[tuple[int, str, Any, bool], ...]]] = {
         (1, "input", _F.TYPE_STRING, True),
         (2, "output", _F.TYPE_STRING, True),
         (4, "op_type", _F.TYPE_STRING, False),
-        (5, "attribute", "Attribute", True),
         (7, "domain", _F.TYPE_STRING, False),
-    ),
-    "Attribute": (
-        (1, "name", _F.TYPE_STRING, False),
-        (8, "ints", _F.TYPE_INT64, True),
-        (20, "type", _F.TYPE_INT32, False),
     ),
     "Tensor": ((2, "data_type", _F.TYPE_INT32, False), (8, "name", _F.TYPE_STRING, False)),
     "Value": ((1, "name", _F.TYPE_STRING, False), (2, "type", "Type", False)),
@@ -44,7 +38,6 @@ _MESSAGES: Final[dict[str, tuple[tuple[int, str, Any, bool], ...]]] = {
 FLOAT: Final = 1
 INT32: Final = 6
 _STRING: Final = 8
-_INTS: Final = 7  # kind of an attribute
 _RANK: Final = 3
 # What `otel_tracead.training` writes. Others can hold graphs of their own that run for ever (Loop), or memory that no
 # limit of ONNX Runtime counts (everything that has to do with strings and sequences).
@@ -146,13 +139,6 @@ def value(name: str, elements: int, rank: int) -> Any:
     for _ in range(rank):
         described.type.tensor.shape.dim.add()
     return described
-
-
-def transpose(tensor: str, output: str, order: Sequence[int]) -> Any:
-    """Give a node that puts the axes of a *tensor* in another *order*."""
-    node = _classes()["Node"](input=[tensor], output=[output], op_type="Transpose")
-    node.attribute.add(name="perm", ints=order, type=_INTS)
-    return node
 
 
 def read(model: bytes) -> Any:

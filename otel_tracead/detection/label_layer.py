@@ -154,7 +154,7 @@ def _by_cell(made: Mapping[str, Any], output: str) -> Any:
         return mixture.reshape(len(mixture), -1)
     if output == "log_probabilities":
         return made[output].reshape(-1, made[output].shape[-1])
-    return (made[output].T if output == "time_surprise" else made[output]).reshape(-1)  # that one comes by trace
+    return made[output].reshape(-1)
 
 
 def _again(packed: Packed, chosen: Ints) -> Packed:

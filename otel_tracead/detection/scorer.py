@@ -162,22 +162,23 @@ class Scorer:
         """
         packed = pack(labels, times, offsets, self._fit(detailed=ranks))
         size = len(packed.place)
-        label, time, rank = np.empty(size), np.empty(size), np.zeros(size if ranks else 0, np.int64)
+        packed_label, packed_time = np.empty(size), np.empty(size)
+        rank = np.zeros(size if ranks else 0, np.int64)
         exceeded, mixtures = [], []
         for positions, cells, (labels_came, times_came, mixture, *probabilities) in self._runs(
             packed, OUTPUTS[: 4 if ranks else 3]
         ):
-            place = packed.place[positions]
-            label[place] = labels_came.take(cells)
-            time[place] = surprises = times_came.take(cells)
+            packed_label[positions] = labels_came.take(cells)
+            packed_time[positions] = surprises = times_came.take(cells)
             over = (surprises > _LONG_NATS).nonzero()[0]
-            exceeded.append(place[over])
+            exceeded.append(packed.place[positions][over])
             mixtures.append(mixture[:, cells[over]])
             for one in probabilities:
-                rank[place] = _ranks(one[cells], packed.came[positions])
+                rank[packed.place[positions]] = _ranks(one[cells], packed.came[positions])
+        packed_time[packed.ends] = 0.0
+        label, time = np.empty(size), np.empty(size)
+        label[packed.place], time[packed.place] = packed_label, packed_time
         bounds = offsets + np.arange(len(offsets))
-        ends = bounds[1:] - 1
-        time[ends] = 0.0
         if np.isnan(np.add.reduce(label) + np.add.reduce(time)):
             raise ValueError("the network gave no numbers (NaN)")
         found = Surprise(label, time, np.full(size, np.inf), bounds, rank)
@@ -185,7 +186,7 @@ class Scorer:
             found.exceeded, found.mixture = np.concatenate(exceeded), np.concatenate(mixtures, axis=1)
         if len(found.exceeded):
             found.long[found.exceeded] = exceeded_by(found.mixture, LONG)
-            found.long[ends] = np.inf
+            found.long[bounds[1:] - 1] = np.inf
         return found
 
     def details(self, labels: Ints, times: Floats, offsets: Ints, traces: Ints) -> list[Details]:
