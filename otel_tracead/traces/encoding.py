@@ -11,7 +11,7 @@ import numpy.typing as npt
 from otel_tracead.traces.distinct import distinct
 from otel_tracead.traces.labels import LabelTemplate, with_callee
 from otel_tracead.traces.names import REMEMBERED, Names
-from otel_tracead.traces.parents import Spans
+from otel_tracead.traces.parents import Spans, with_none
 from otel_tracead.traces.sequences import Order, Sequences, arrange
 from otel_tracead.traces.trace import Trace
 from otel_tracead.wire.batch import Envelope
@@ -150,7 +150,7 @@ class Encoder:
         row = np.empty(len(spans) + 1, np.int64)
         row[:] = -1
         row[order] = np.arange(len(order))
-        called = np.append(service, -1)[found.callee[order]]
+        called = with_none(service)[found.callee[order]]
         named, labels = self._named(label[order], called)
         services, service_index = self._services.used(service)
         instances, instance_index = self._instances.used(spans.clock)

@@ -56,32 +56,42 @@ def changes(column: npt.NDArray[Any]) -> Bools:
     return found
 
 
+def with_none(column: Ints) -> Ints:
+    """Put a -1 behind a *column* of places, where whoever looks for the place -1 finds it."""
+    longer = np.empty(len(column) + 1, np.int64)
+    longer[:-1] = column
+    longer[-1] = -1
+    return longer
+
+
 def find_parents(spans: Spans) -> tuple[Ints, Bools | None]:
     """Find each span's parent, -1 where there is none, and the spans that are repeats of others, None if there is none."""
     salt = spans.trace.view(np.uint64) * _SALT  # with a trace's index in it one number stands for both
     key, wanted = spans.span_id ^ salt, spans.parent_id ^ salt
-    parent, several = _look_up(key, wanted)
-    repeated = None
-    if several:
-        repeated = np.zeros(len(spans), np.bool_)
-        parent = _shared_parents(spans, key, wanted, repeated)
-        none = repeated | (parent == np.arange(len(parent)))
-    else:
-        none = (spans.parent_id == _NONE) | (parent == np.arange(len(parent)))
-    parent[none] = -1
+    parent, twice = _look_up(key, wanted)
+    own = np.arange(len(parent))
+    parent[(spans.parent_id == _NONE) | (parent == own)] = -1
+    if not len(twice):
+        return parent, None
+    repeated = np.zeros(len(spans), np.bool_)
+    shared = np.zeros(int(spans.trace[-1]) + 1, np.bool_)
+    shared[spans.trace[twice]] = True
+    _shared_parents(spans, key, wanted, shared[spans.trace].nonzero()[0], parent, repeated)
+    parent[(parent == own) | repeated] = -1
     return parent, repeated
 
 
-def _look_up(key: Words, wanted: Words) -> tuple[Ints, bool]:
-    """Give the place in *key* of each *wanted* one, else -1; and whether a key stands twice, when the places mean nothing.
+def _look_up(key: Words, wanted: Words) -> tuple[Ints, Ints]:
+    """Give the place in *key* of each *wanted* one, else -1; and of each key that stands more than once all places but one.
 
     By a table of hashes, which costs a third of sorting all keys. Those that lost their place to another are sorted.
     """
     n = len(key)
     if n < _FEW:
         return _look_up_sorted(key, wanted)
-    shift = np.uint64(64 - (4 * n).bit_length())
-    table = np.zeros(1 << (4 * n).bit_length(), np.int64)
+    bits = (4 * n).bit_length()
+    shift = np.uint64(64 - bits)
+    table = np.zeros(1 << bits, np.int64)
     slot = _slot(key, shift)
     table[slot] = own = np.arange(n)
     winner = table[slot]
@@ -90,42 +100,41 @@ def _look_up(key: Words, wanted: Words) -> tuple[Ints, bool]:
     found = key[place] == wanted
     place[~found] = -1
     if not len(lost):
-        return place, False
-    lost_key = key[lost]
-    if np.count_nonzero(key[winner[lost]] == lost_key):
-        return place, True
-    rest = (~found).nonzero()[0]
-    later, several = _look_up_sorted(lost_key, wanted[rest])
+        return place, lost
+    rest, lost_key = (~found).nonzero()[0], key[lost]
+    later, twice = _look_up_sorted(lost_key, wanted[rest])
     there = (later >= 0).nonzero()[0]
     place[rest[there]] = lost[later[there]]
-    return place, several
+    return place, lost[np.append(twice, (key[winner[lost]] == lost_key).nonzero()[0])]
 
 
-def _look_up_sorted(key: Words, wanted: Words) -> tuple[Ints, bool]:
+def _look_up_sorted(key: Words, wanted: Words) -> tuple[Ints, Ints]:
     """Do as `_look_up`, by sorting."""
     order = key.argsort()
     in_order = key[order]
     near = np.minimum(in_order.searchsorted(wanted), len(key) - 1)
-    place = order[near].astype(np.int64, copy=False)
+    place = order[near]
     place[in_order[near] != wanted] = -1
-    return place, bool(np.count_nonzero(in_order[1:] == in_order[:-1]))
+    return place, order[1:][(in_order[1:] == in_order[:-1]).nonzero()[0]]
 
 
 def _slot(key: Words, shift: np.uint64) -> Ints:
     return ((key * _SPREAD) >> shift).view(np.int64)
 
 
-def _shared_parents(spans: Spans, key: Words, wanted: Words, repeated: Bools) -> Ints:
-    """Find parents where spans have one id: mark those that are *repeated*; children belong to a server's half."""
-    order = np.argsort(key, kind="stable")
+def _shared_parents(spans: Spans, key: Words, wanted: Words, rows: Ints, parent: Ints, repeated: Bools) -> None:
+    """Find the *parent* of each of *rows*, whole traces with spans of one id: children belong to a server's half.
+
+    Marks those that are *repeated*.
+    """
+    order = rows[key[rows].argsort(kind="stable")]
     sorted_key = key[order]
     client_half = _shared(spans, sorted_key, order, repeated)
     # The last of those that share an id: children of a shared Zipkin span are its server half's.
-    place = np.searchsorted(sorted_key, wanted, side="right") - 1
-    found = (place >= 0) & (sorted_key[np.maximum(place, 0)] == wanted) & (spans.parent_id != 0)
-    parent = np.where(found, order[np.maximum(place, 0)], -1).astype(np.int64)
+    place = sorted_key.searchsorted(wanted[rows], side="right") - 1
+    found = (place >= 0) & (sorted_key[place] == wanted[rows]) & (spans.parent_id[rows] != 0)
+    parent[rows] = np.where(found, order[place], -1)
     parent[list(client_half)] = list(client_half.values())
-    return parent
 
 
 def _shared(spans: Spans, sorted_key: Words, order: Ints, repeated: Bools) -> dict[int, int]:
@@ -160,7 +169,7 @@ def cut_cycles(spans: Spans, parent: Ints) -> None:
     Each round doubles how far up one looks, so that a chain of 10,000 spans takes 14.
     """
     n = len(spans)
-    up = np.append(parent, -1)  # so that what is above -1 is -1
+    up = with_none(parent)  # so that what is above -1 is -1
     for _ in range(n.bit_length() + 1):
         if up.max() < 0:
             return
@@ -178,7 +187,7 @@ def cut_cycles(spans: Spans, parent: Ints) -> None:
 
 def depths(parent: Ints) -> Ints:
     """Give the depth of each span, 0 = no *parent*; there are no cycles."""
-    up = np.append(parent, -1)
+    up = with_none(parent)
     depth: Ints = (up >= 0).astype(np.int64)
     while up.max() >= 0:
         depth += depth[up]

@@ -8,6 +8,7 @@ Source: opentelemetry-proto, trace/v1/trace.proto; protobuf's wire format.
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from struct import pack
 from typing import Any, Final
@@ -118,7 +119,6 @@ class SpanBytes:
         edges = np.add.accumulate(np.frombuffer(pack(f"{len(lengths) + 1}q", 0, *lengths), np.int64))
         self.begins, self.ends = edges[:-1], edges[1:]
         self.last = len(self._joined) - len(_PADDING)
-        self._word = self._windows(np.dtype("<u8"))
 
     def __len__(self) -> int:
         """Count the spans."""
@@ -135,6 +135,10 @@ class SpanBytes:
     def word(self, at: Ints) -> Words:
         """Read eight bytes at each place, little end first."""
         return self._word[at]
+
+    @cached_property
+    def _word(self) -> Words:
+        return self._windows(np.dtype("<u8"))
 
     def hashed(self, state: Words, at: Ints, length: Ints) -> Words:
         """Mix *length* bytes from *at* on into each hash: 64 bytes at a time, as a sum over their words."""
