@@ -74,7 +74,10 @@ LITERALS = st.builds(
 )
 SIZES = st.sampled_from([b"\x20", b"\x3f\x21", b"\x3f\x61", b"\x3f\xe1\x1f"])  # tables of 0, 64, 128, 4096 bytes
 NUMBERS = st.lists(st.sampled_from([2, 61, 62, 62, 63, 64]).map(indexed), min_size=1, max_size=2).map(b"".join)
-MIXED = st.builds(lambda size, literal, numbers: size + literal + numbers, SIZES, LITERALS, NUMBERS)
+MIXED = st.one_of(
+    st.builds(lambda size, literal, numbers: size + literal + numbers, SIZES, LITERALS, NUMBERS),
+    st.builds(lambda numbers, other: numbers + other, NUMBERS, st.one_of(LITERALS, SIZES)),
+)
 FILLED = b"\x40\x01a\x011\x40\x01b\x012\x40\x01a\x013"
 
 
@@ -153,6 +156,15 @@ def test_a_bomb_is_refused_before_it_is_large(bomb: bytes) -> None:
     assert caught.value.code is Reset.COMPRESSION_ERROR
     assert "0x" not in str(caught.value)
     assert time.process_time() - began < 1
+
+
+def test_what_stands_in_the_table_counts_together_with_what_follows() -> None:
+    literal = b"\x00\x01a\x7f\xbf\x1e" + b"x" * 4030
+    reader = HeaderReader(client=False)
+    reader.read(b"\x40" + literal[1:])
+    assert len(reader.read(indexed(62) * 8 + literal + indexed(62) * 7).headers) == 16
+    with pytest.raises(ConnectionFailure):
+        reader.read(indexed(62) * 9 + literal + indexed(62) * 7)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
