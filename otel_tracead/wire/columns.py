@@ -5,18 +5,14 @@ fields in the order of their numbers. A span of another layout, or with a longer
 Source: opentelemetry-proto, trace/v1/trace.proto; protobuf's wire format.
 """
 
-import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
-from struct import pack
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from otel_tracead.wire.joined import Joined
+from otel_tracead.wire.span_bytes import SpanBytes, mask, mixed
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -36,12 +32,12 @@ def _constant(value: int) -> Words:
     return np.array(value, np.uint64)
 
 
-_MIX: Final = _constant(0x9E3779B97F4A7C15)
 _TRACE_ID, _TWO_BYTES = _number(b"\x0a\x10"), _number(b"\xff\xff")
 _SPAN_ID, _THIRD_AND_FOURTH = _number(b"\0\0\x12\x08"), _number(b"\0\0\xff\xff")
 _PARENT_ID: Final = _number(b"\x22\x08")
 _8, _16, _32, _48, _56 = map(_constant, (8, 16, 32, 48, 56))
 _BYTE: Final = _constant(0xFF)
+_UNNAMED: Final = _constant(0)
 
 _TRACE_STATE, _PARENT, _START, _END = map(_constant, (0x1A, 0x22, 0x39, 0x41))
 _NAME, _KIND = 0x2A, 0x30
@@ -55,18 +51,6 @@ _KEY: Final = 0x0A  # the tag of KeyValue.key
 _SHORT_FIELDS: Final = _constant(0xFF80FF)  # tag, whether the length takes one byte, first tag inside
 _SHORT_ATTRIBUTE: Final = _constant(_KEY << 16 | _ATTRIBUTE)
 _SHORT_LENGTH: Final = _constant(_LONG - 1)
-_WORDS: Final = 8  # read at once, at most
-_BLOCK: Final = 8 * _WORDS
-_PADDING: Final = bytes(_BLOCK)  # so that looking ahead of the last span stays inside
-_SEVERAL: Final = [np.dtype(f"V{8 * words}") for words in range(_WORDS + 1)]
-# What is left of a block of n bytes: ones over them, zeros behind; a column for each n.
-_MASKS: Final = np.ascontiguousarray(
-    np.frombuffer(b"".join(bytes([255] * n + [0] * (_BLOCK - n)) for n in range(_BLOCK + 1)), "<u8")
-    .reshape(-1, _WORDS)
-    .T
-)
-# Nobody outside can make two namings meet in one hash.
-_FIRST, _SECOND = ((np.frombuffer(secrets.token_bytes(_BLOCK), "<u8") | np.uint64(1)).reshape(-1, 1) for _ in range(2))
 
 
 @dataclass(slots=True)
@@ -90,82 +74,6 @@ class Columns:
     end: Words
     kind: Ints
     naming: Words
-
-
-def mixed(state: Words, value: Words) -> Words:
-    """Mix 64 more bits into each hash."""
-    product = (state ^ value) * _MIX
-    return product ^ (product >> _32)
-
-
-class SpanBytes:
-    """The joined bytes of many spans, to be read at many places at once.
-
-    Args:
-        lists: of encoded spans, each joined; together `n`.
-
-    Attributes:
-        byte: each byte `[bytes]`, with zeros behind the last.
-        begins: the place of each span `[n]`.
-        ends: the place behind it `[n]`.
-        last: the place behind all.
-    """
-
-    def __init__(self, lists: Sequence[Joined]) -> None:
-        self._joined = b"".join([*(one.content for one in lists), _PADDING])
-        self.byte = np.frombuffer(self._joined, np.uint8)
-        lengths = list(chain.from_iterable([one.lengths for one in lists]))
-        # By struct, in half the time that numpy takes to read a list of numbers.
-        edges = np.add.accumulate(np.frombuffer(pack(f"{len(lengths) + 1}q", 0, *lengths), np.int64))
-        self.begins, self.ends = edges[:-1], edges[1:]
-        self.last = len(self._joined) - len(_PADDING)
-
-    def __len__(self) -> int:
-        """Count the spans."""
-        return len(self.ends)
-
-    def span(self, index: int) -> bytes:
-        """Give one span."""
-        return self._joined[self.begins[index] : self.ends[index]]
-
-    def words(self, at: Ints, count: int) -> Words:
-        """Read up to eight words of eight bytes at each place, little end first: a row for each word."""
-        return self._windows(_SEVERAL[count])[at].view("<u8").reshape(-1, count).T
-
-    def word(self, at: Ints) -> Words:
-        """Read eight bytes at each place, little end first."""
-        return self._word[at]
-
-    @cached_property
-    def _word(self) -> Words:
-        return self._windows(np.dtype("<u8"))
-
-    def hashed(self, state: Words, at: Ints, length: Ints) -> Words:
-        """Mix *length* bytes from *at* on into each hash: 64 bytes at a time, as a sum over their words."""
-        state = mixed(state, length.view(np.uint64))
-        longest = int(length.max(initial=0))
-        if not longest:
-            return state
-        state = mixed(state, self._sums(at, np.minimum(length, _BLOCK), min(longest, _BLOCK)))
-        for done in range(_BLOCK, longest, _BLOCK):
-            rest = (length > done).nonzero()[0]
-            here, left = np.minimum(at[rest] + done, self.last), np.minimum(length[rest] - done, _BLOCK)
-            state[rest] = mixed(state[rest], self._sums(here, left, min(longest - done, _BLOCK)))
-        return state
-
-    def _sums(self, at: Ints, length: Ints, longest: int) -> Words:
-        """Sum up the words of blocks of bytes, each word multiplied with secrets."""
-        words = -(-longest // 8)
-        block = np.empty((words, len(at)), np.uint64)
-        np.bitwise_and(self.words(at, words), _MASKS[:words].take(length, axis=1), out=block)
-        block *= _FIRST[:words]
-        block ^= block >> _32
-        block *= _SECOND[:words]
-        return np.asarray(np.add.reduce(block, axis=0))
-
-    def _windows(self, kind: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Give what stands at each place as one *kind*."""
-        return np.ndarray((len(self._joined) - kind.itemsize + 1,), kind, self._joined, strides=(1,))
 
 
 def read_columns(data: SpanBytes, wanted: "WantedAttributes") -> Columns:
@@ -198,7 +106,7 @@ def read_columns(data: SpanBytes, wanted: "WantedAttributes") -> Columns:
     kind = data.byte[after + 1] * has_kind
     read &= kind < _LONG
     size += 2 * has_kind
-    naming = data.hashed(_constant(0), at, size)
+    naming = data.hashed(_UNNAMED, at, size)
     at = np.minimum(at + size, last)
     # Start and end are looked for together, and the end in the start's place where there is no start.
     first, second, third = data.words(at, 3)
@@ -214,10 +122,10 @@ def read_columns(data: SpanBytes, wanted: "WantedAttributes") -> Columns:
 def _behind_trace_state(data: SpanBytes, at: Ints, read: Bools) -> tuple[Ints, Words, Bools]:
     """Look for the parent behind a trace state; give the place behind, the parent, and whether all is as usual."""
     at = np.where(read, at, data.last)
-    state = data.byte[at] == 0x1A
+    state = data.byte[at] == _TRACE_STATE
     length = data.byte[at + 1].astype(np.int64)
     at = np.minimum(np.where(state, at + 2 + length, at), data.last)
-    parent = data.byte[at] == 0x22
+    parent = data.byte[at] == _PARENT
     read = read & (~state | (length < _LONG)) & (~parent | (data.byte[at + 1] == 8))
     return np.minimum(at + 10 * parent, data.last), data.word(at + 2).byteswap() * parent, read
 
@@ -239,8 +147,8 @@ class WantedAttributes:
         """Say where a short attribute's first eight bytes may be those of a wanted one."""
         behind = word >> _16
         found = np.zeros(len(word), np.bool_)
-        for begin, mask in self._begins:
-            found |= (behind & mask) == begin
+        for begin, ones in self._begins:
+            found |= (behind & ones) == begin
         return found
 
     def mix(self, data: SpanBytes, naming: Words, rows: Ints, body: Ints, size: Ints) -> None:
@@ -248,7 +156,7 @@ class WantedAttributes:
         length, first = data.byte[body + 1], data.word(body + 2)
         match = np.zeros(len(rows), np.bool_)
         for key in self._keys:
-            same = (length == len(key)) & (first & _MASKS[0, min(len(key), 8)] == _number(key[:8]))
+            same = (length == len(key)) & (first & mask(min(len(key), 8)) == _number(key[:8]))
             if len(key) > 8:
                 same &= data.word(np.minimum(body + len(key) - 6, data.last)) == _number(key[-8:])
             match |= same
@@ -260,7 +168,7 @@ class WantedAttributes:
 def _begin(key: bytes) -> tuple[Words, Words]:
     """Give what a `KeyValue` begins with, and the mask of it: tag and length of the key, up to four of its bytes."""
     begin = bytes((_KEY, len(key))) + key[:4]
-    return _number(begin), np.array(_MASKS[0, len(begin)])
+    return _number(begin), mask(len(begin))
 
 
 def _rest(data: SpanBytes, at: Ints, read: Bools, naming: Words, keys: WantedAttributes) -> Words:

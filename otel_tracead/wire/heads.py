@@ -10,9 +10,10 @@ import numpy.typing as npt
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from otel_tracead.wire._shallow import SpanHead
-from otel_tracead.wire.columns import SpanBytes, WantedAttributes, mixed, read_columns
+from otel_tracead.wire.columns import WantedAttributes, read_columns
 from otel_tracead.wire.joined import Joined
 from otel_tracead.wire.runs import Runs
+from otel_tracead.wire.span_bytes import SpanBytes, mixed
 from otel_tracead.wire.values import text
 
 _ID_BYTES: Final = 8

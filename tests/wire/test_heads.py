@@ -10,9 +10,10 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_tracead.wire import heads
-from otel_tracead.wire.columns import SpanBytes, WantedAttributes, read_columns
+from otel_tracead.wire.columns import WantedAttributes, read_columns
 from otel_tracead.wire.heads import HeadReader
 from otel_tracead.wire.joined import join
+from otel_tracead.wire.span_bytes import SpanBytes
 from otel_tracead.wire.values import text
 
 LONG_KEY = "long." * 60
