@@ -89,9 +89,8 @@ def _batches(traces: Sequence[Marked], size: int) -> list[SpanBatch]:
     for one in traces:
         runs, spans, begin = Runs.of(one.trace.envelopes), one.spans, 0
         for envelope, count in zip(runs.values, runs.counts, strict=True):
-            end = begin + count
-            groups[envelope] += spans[begin:end]
-            begin = end
+            groups[envelope].extend(spans[begin : begin + count])
+            begin += count
     if _fits(sum(map(len, groups.values())), size, groups):
         return [SpanBatch(list(groups.items()))]
     loose = list(chain.from_iterable(one.spans for one in traces))
