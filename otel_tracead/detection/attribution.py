@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
-from otel_tracead.detection.evidence import LABEL, PLACE, STEP, TIME, Judged
+from otel_tracead.detection.evidence import LABEL, PLACE, STEP, TIME, Judged, NewSteps
 from otel_tracead.detection.explanation import StructuralMark, Transitions, blame_steps, names
-from otel_tracead.detection.grammar import Grammar, Steps
+from otel_tracead.detection.grammar import Grammar
 from otel_tracead.detection.response_times import ResponseTimes
 from otel_tracead.detection.rules import Rules
 from otel_tracead.detection.scorer import Details, Scorer, Surprise, normalised
@@ -111,7 +111,7 @@ class _Chosen:
     last: Ints
     begin: Ints
     strengths: Floats
-    new: Steps
+    new: NewSteps
     of_new: Ints
     decades: Floats
 
@@ -199,9 +199,9 @@ class Attribution:
             raw[channel] = values[rows]
         place = np.full(events.traces, -1)
         place[traces] = np.arange(len(traces))
-        of_new = place[found.calls.trace_of(found.new)]
+        of_new = place[found.new.trace]
         ours = np.flatnonzero(of_new >= 0)
-        new, of_new = found.calls.steps(found.new[ours]), of_new[ours]
+        new, of_new = NewSteps(*(column[ours] for column in found.new)), of_new[ours]
         to = np.where(new.event >= 0, new.event, new.caller)
         there = to >= 0
         at = to[there] - (first - begin[:-1])[of_new[there]]

@@ -11,6 +11,7 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.detection.packing import rows_of
 from otel_tracead.traces.encoding import Events
 
 Ints = npt.NDArray[np.int64]
@@ -73,7 +74,7 @@ class Drift:
             return self._follow(minutes[0][0], label, events.self_us)
         shift, faster = np.empty(len(events)), np.empty(len(events))
         for minute, traces in minutes:
-            rows = _rows(events.offsets, traces)
+            rows, _ = rows_of(traces, events.offsets)
             shift[rows], faster[rows] = self._follow(minute, label[rows], events.self_us[rows])
         return shift, faster
 
@@ -129,14 +130,6 @@ class Drift:
         low = np.sort(self._values[rows], axis=1)[np.arange(len(rows)), at]
         self.shift[rows] = np.clip(low, _FASTER, _SLOWER)
         self._faster[rows] = 10.0 ** -self.shift[rows]
-
-
-def _rows(offsets: Ints, traces: Ints) -> Ints:
-    """Give the rows of some *traces*, trace after trace."""
-    first = offsets[traces]
-    lengths = offsets[traces + 1] - first
-    ends = lengths.cumsum()
-    return np.asarray(np.arange(ends[-1]) + (first - ends + lengths).repeat(lengths))
 
 
 def by_minute(began: Ints) -> list[tuple[int, Ints]]:

@@ -13,15 +13,16 @@ Times are taken less the drift that was followed (`otel_tracead.detection.drift`
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from otel_tracead.artifact.calibration import CHANNELS, Calibration
 from otel_tracead.artifact.place_norms import NOWHERE
-from otel_tracead.detection import grammar
+from otel_tracead.detection import grammar, usual_traces
 from otel_tracead.detection.drift import Drift
+from otel_tracead.detection.packing import rows_of
 from otel_tracead.detection.places import Recent, visits
 from otel_tracead.detection.scorer import Surprise
 from otel_tracead.traces.dictionary import Dictionary
@@ -61,6 +62,22 @@ class Known:
     trace: Ints
 
 
+class NewSteps(NamedTuple):
+    """Steps that training never showed; see `grammar.Steps`.
+
+    Attributes:
+        caller: row of the calling event, -1 = the trace itself `[new]`.
+        before: row of the call before, -1 = none `[new]`.
+        event: row of the event that came, -1 = the end `[new]`.
+        trace: `[new]`.
+    """
+
+    caller: Ints
+    before: Ints
+    event: Ints
+    trace: Ints
+
+
 @dataclass(slots=True)
 class Evidence:
     """What speaks against events, before any scale.
@@ -68,9 +85,8 @@ class Evidence:
     Attributes:
         label: the network's surprise at each event's label `[m]`.
         ending: the network's surprise at the end of each trace `[traces]`.
-        new: the steps that are new, as indices of those of `calls` `[new]`.
+        new: the steps that are new.
         step: how strong each of them speaks `[new]`.
-        calls: what the steps are of.
         tail: -log10 of the share of the label's normal times that are as surprising `[m]`.
         time: decades above what was to be expected, weighted by the impact on the trace `[m]`.
         place: how far from usual the event's place is just now `[m]`; 0 where its trace is not slow there.
@@ -79,9 +95,8 @@ class Evidence:
 
     label: Floats
     ending: Floats
-    new: Ints
+    new: NewSteps
     step: Floats
-    calls: grammar.Calls
     tail: Floats
     time: Floats
     place: Floats
@@ -189,8 +204,7 @@ def gather(
     slow = (~known.unseen & (known.own_us > calibration.center_us.take(known.label))).nonzero()[0]
     tail = np.zeros(len(events))
     tail[slow] = calibration.time_tails.strength(surprise.time[at[slow]], known.label[slow])
-    calls = grammar.calls(events.parent, events.offsets)
-    new, step = _new_steps(calls, known, rules, incomplete)
+    new, step = _new_steps(events, known, rules, incomplete)
     place_of = calibration.places.of_label.take(known.label)
     place_of[known.unseen] = NOWHERE
     seen = visits(events, place_of, tail)
@@ -200,7 +214,6 @@ def gather(
         ending=ending,
         new=new,
         step=step,
-        calls=calls,
         tail=tail,
         time=_times(events, known, surprise.long.take(at), calibration),
         place=strengths[seen.of_event],
@@ -209,22 +222,37 @@ def gather(
 
 
 def _new_steps(
-    calls: grammar.Calls, known: Known, rules: grammar.Grammar, incomplete: npt.NDArray[np.bool_]
-) -> tuple[Ints, Floats]:
-    """Give the new steps, as indices, and how strong each of them speaks `[new]`."""
-    new, step = rules.new_steps(calls, known.label)
+    events: Events, known: Known, rules: grammar.Grammar, incomplete: npt.NDArray[np.bool_]
+) -> tuple[NewSteps, Floats]:
+    """Give the new steps, and how strong each of them speaks `[new]`."""
+    keys = usual_traces.keys(known.label, events.parent, known.trace, events.offsets)
+    asked = ~rules.traces.known(keys)
+    asked[known.trace[known.strange]] = True
+    traces = asked.nonzero()[0]
+    if not len(traces):
+        return NewSteps(traces, traces, traces, traces), np.zeros(0)
+    # Of these traces by themselves:
+    rows, offsets = rows_of(traces, events.offsets)
+    parent = events.parent[rows]
+    parent = np.where(parent >= 0, parent - (rows - np.arange(len(rows))), -1)
+    calls = grammar.calls(parent, offsets)
+    new, step = rules.new_steps(calls, known.label[rows])
+    usual = np.ones(len(traces), np.bool_)
+    usual[calls.trace_of(new)] = False
+    rules.traces.remember(keys[traces[usual]])
     if len(new) and incomplete.any():
         # With spans still missing (late, or lost on the way) nobody can say which calls were made.
-        whole = ~incomplete[calls.trace_of(new)]
+        whole = ~incomplete[traces[calls.trace_of(new)]]
         new, step = new[whole], step[whole]
-    strange = np.flatnonzero(known.strange)
+    strange = np.flatnonzero(known.strange[rows])
     if len(strange):
         # A label that training never saw is new wherever it comes, also where another rare label did. The first steps
         # are those to the events.
         others = ~np.isin(new, strange)
         new = np.concatenate((new[others], strange))
         step = np.concatenate((step[others], np.full(len(strange), np.log10(2.0 + rules.counts.sum()))))
-    return new, step
+    steps, row = calls.steps(new), np.append(rows, -1)
+    return NewSteps(row[steps.caller], row[steps.before], row[steps.event], traces[steps.trace]), step
 
 
 def strongest(events: Events, evidence: Evidence) -> Floats:
@@ -236,8 +264,8 @@ def strongest(events: Events, evidence: Evidence) -> Floats:
         for channel, values in ((LABEL, evidence.label), (TIME, evidence.time), (PLACE, evidence.place)):
             best[channel, filled] = np.maximum.reduceat(values, starts[filled])
     best[LABEL] = np.maximum(best[LABEL], evidence.ending)
-    if len(evidence.new):
-        np.maximum.at(best[STEP], evidence.calls.trace_of(evidence.new), evidence.step)
+    if len(evidence.step):
+        np.maximum.at(best[STEP], evidence.new.trace, evidence.step)
     return best
 
 

@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from otel_tracead.detection.usual_traces import UsualTraces
+
 Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
@@ -150,6 +152,7 @@ class Grammar:
         contexts: hashes of the contexts of order 1, sorted, and
         counts: how often each came.
         transitions: (caller label or -3, label before or -2, label that came or 0, count), one a row `[t, 4]`.
+        traces: in which nothing was new.
     """
 
     order: Ints
@@ -157,10 +160,12 @@ class Grammar:
     contexts: Hashes
     counts: Ints
     transitions: Ints
+    traces: UsualTraces = field(init=False, repr=False, compare=False)
     _usual: Hashes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Begin with no memory."""
+        self.traces = UsualTraces()
         self._usual = np.zeros(_REMEMBERED, np.uint64)
 
     def new_steps(self, found: Calls, label: Ints) -> tuple[Ints, npt.NDArray[np.float64]]:

@@ -139,6 +139,15 @@ def pack(labels: Ints, times: Floats, offsets: Ints, fit: Fit, traces: Ints | No
     )
 
 
+def rows_of(traces: Ints, offsets: Ints) -> tuple[Ints, Ints]:
+    """Give the rows of some *traces*, trace after trace, and where each of them begins among these rows `[traces + 1]`."""
+    first = offsets[traces]
+    lengths = offsets[traces + 1] - first
+    begins = np.zeros(len(traces) + 1, np.int64)
+    np.add.accumulate(lengths, out=begins[1:])
+    return np.arange(begins[-1]) + (first - begins[:-1]).repeat(lengths), begins
+
+
 def _rectangles(widths: Ints, begins: Ints, fit: Fit) -> Iterator[Rectangle]:
     """Cut traces, ordered by length, into as few as possible."""
     start = 0

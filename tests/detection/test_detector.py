@@ -11,7 +11,7 @@ from tiny_model import contents_of, manifest_of, shop_traces, write_artifact
 from otel_tracead.artifact import folder
 from otel_tracead.artifact.manifest import ReportCard
 from otel_tracead.detection.detector import DetectionSettings, ModelDetector, from_artifact, load_detector
-from otel_tracead.detection.evidence import PLACE
+from otel_tracead.detection.evidence import PLACE, _new_steps
 from otel_tracead.detection.verdicts import AnomalyType, Level, SpanVerdict, TraceVerdict
 from otel_tracead.errors import ArtifactError
 from otel_tracead.traces.trace import Trace
@@ -276,6 +276,40 @@ def test_the_order_of_traces_and_spans_changes_nothing(tiny_artifact, quiet):
     other = load_detector(tiny_artifact)
     for place, verdict, back in zip(places, other.judge(shuffled), backs, strict=True):
         close(verdicts[place], verdict, back)
+
+
+def test_new_steps_are_the_same_whatever_was_remembered(artifact, detector, quiet):
+    traces = injected(quiet[:12])
+    for trace in traces:  # a copy with a call less
+        spans = decoded(trace)
+        kept = [place for place in range(len(spans)) if place != leaf(spans)]
+        traces = [*traces, encoded(trace, [spans[i] for i in kept], [trace.envelopes[i] for i in kept])]
+    events = detector._encoder.encode(traces)
+    fresh = detector.assess(events).evidence
+    assert 0 < len(set(fresh.new.trace.tolist())) < len(traces)
+    again = detector.assess(events).evidence
+    for mine, theirs in zip((*fresh.new, fresh.step), (*again.new, again.step), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    for number, trace in enumerate(traces):
+        one = from_artifact(artifact, DetectionSettings())
+        alone_ = one.assess(one._encoder.encode([trace])).evidence
+        np.testing.assert_array_equal(alone_.step, fresh.step[fresh.new.trace == number])
+        rows = fresh.new.event[fresh.new.trace == number]
+        first = events.offsets[number]
+        np.testing.assert_array_equal(alone_.new.event, np.where(rows >= 0, rows - first, -1))
+
+
+def test_a_label_that_was_never_seen_is_new_in_a_trace_that_was_remembered(detector, quiet):
+    events = detector._encoder.encode(quiet[:5])
+    known = detector.assess(events).known
+    nobody = np.zeros(events.traces, np.bool_)
+    for strange in ([], [3], [1, int(events.offsets[2])]):
+        known.strange = np.isin(np.arange(len(events)), strange)
+        new, strength = _new_steps(events, known, detector._grammar, nobody)
+        assert new.event.tolist() == strange
+        assert new.trace.tolist() == known.trace[strange].tolist()
+        assert new.caller.tolist() == events.parent[strange].tolist()
+        assert (strength > 0).all()
 
 
 def test_every_span_has_a_verdict_where_asked(detector, quiet):
