@@ -16,6 +16,7 @@ from otel_tracead.artifact.calibration import CHANNELS, Calibration
 from otel_tracead.detection.evidence import LABEL, PLACE, STEP, TIME, Judged, NewSteps
 from otel_tracead.detection.explanation import StructuralMark, Transitions, blame_steps, names
 from otel_tracead.detection.grammar import Grammar
+from otel_tracead.detection.packing import rows_of
 from otel_tracead.detection.response_times import ResponseTimes
 from otel_tracead.detection.rules import Rules
 from otel_tracead.detection.scorer import Details, Scorer, Surprise, normalised
@@ -192,8 +193,7 @@ class Attribution:
         """Gather what speaks against the events of *traces*."""
         events, found = judged.events, judged.evidence
         first, last = events.offsets[traces], events.offsets[traces + 1]
-        begin = np.concatenate(([0], np.cumsum(last - first)))
-        rows = np.arange(begin[-1]) + np.repeat(first - begin[:-1], last - first)
+        rows, begin = rows_of(traces, events.offsets)
         raw = np.zeros((len(CHANNELS), len(rows)))
         for channel, values in ((LABEL, found.label), (TIME, found.time), (PLACE, found.place)):
             raw[channel] = values[rows]
