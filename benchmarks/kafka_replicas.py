@@ -191,7 +191,11 @@ class Writer(threading.Thread):
         super().__init__(name="writer", daemon=True)
         start = time.time_ns()
         scenario = Scenario(
-            seed=7, start_unix_nano=start, duration_s=int(plan.seconds), traces_per_second=plan.traces_per_second
+            seed=7,
+            start_unix_nano=start,
+            duration_s=int(plan.seconds),
+            traces_per_second=plan.traces_per_second,
+            daily_swing=0.0,  # as many at night
         )
         self._requests = sorted(
             _out_of_step(requests(simulate(scenario), export_interval_s=plan.export_interval), plan)
