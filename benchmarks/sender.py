@@ -20,7 +20,7 @@ import click
 
 from benchmarks.traffic import Protocol, Traffic
 
-_RETRYABLE_HTTP: Final = {429, 503}
+_RETRYABLE_HTTP: Final = {429, 500, 503}  # 500: the Collector's Zipkin receiver, whose queue is full
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 
