@@ -10,6 +10,11 @@ import click
 PARTS: Final = {
     "otlp": ("cpu_per_span",),
     "zipkin": ("cpu_per_span", "--takes", "zipkin", "--rate", "50000"),
+    "zipkin-slower": (
+        "cpu_per_span",
+        *("--takes", "zipkin", "--rate", "25000", "--per-request", "50", "--repeats", "5"),
+        *("--output", "docs/results/cpu-per-span-zipkin-25000"),
+    ),
     "latency": ("latency",),
     "growth": ("growth",),
     "memory": ("memory", "--spans", "60000", "--seconds", "20"),

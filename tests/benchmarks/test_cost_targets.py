@@ -41,6 +41,23 @@ def test_real_spans_go_before_simulated_ones(tmp_path: Path) -> None:
     assert found(tmp_path, "whole stage beside groupbytrace, 512, 50,000 a second") == ("missed", 1.0)
 
 
+@pytest.mark.parametrize("slow", ["tracead-zipkin", "collector-zipkin"])
+def test_who_does_not_follow_the_rate_is_nobody_to_compare_with(tmp_path: Path, slow: str) -> None:
+    what, cpu = "Zipkin JSON in, whole stage, 50 a request", {"tracead-zipkin": 10.0, "collector-zipkin": 20.0}
+    runs = [
+        {"system": system, "takes": "zipkin", "spans_per_request": 50, "rate": 50000.0, "achieved": achieved}
+        for system in cpu
+        for achieved in (49_900.0, 50_000.0, 36_000.0)
+    ]
+    write(tmp_path, "cpu-per-span-zipkin", {**CPU, "medians": {"zipkin/50/50000": cpu}, "runs": runs})
+    assert found(tmp_path, what) == ("met", 0.5)
+    for run in runs:
+        if run["system"] == slow:
+            run["achieved"] = 40_000.0
+    write(tmp_path, "cpu-per-span-zipkin", {**CPU, "medians": {"zipkin/50/50000": cpu}, "runs": runs})
+    assert found(tmp_path, what) == ("not measured", None)
+
+
 def test_more_is_better_where_it_is_a_speed(tmp_path: Path) -> None:
     write(tmp_path, "offline", {**HEADER, "rows": [{"spans_per_second": 2e5, "growth": 1.0}]})
     assert found(tmp_path, "score, OTLP protobuf files") == ("met", 2e5)
