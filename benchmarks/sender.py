@@ -20,7 +20,11 @@ import click
 
 from benchmarks.traffic import Protocol, Traffic
 
-_RETRYABLE_HTTP: Final = {429, 500, 503}  # 500: the Collector's Zipkin receiver, whose queue is full
+_RETRYABLE_HTTP: Final = {429, 503}
+_FULL_COLLECTOR: Final = (
+    500,
+    '"Internal Server Error"',
+)  # of its Zipkin receiver, whose queue is full; ours never says so
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 
@@ -130,9 +134,12 @@ async def _over_http(target: str, in_flight: int) -> AsyncIterator[Offer]:
             async with session.post(url, data=body) as answer:
                 if answer.status in _RETRYABLE_HTTP:
                     return False
-                if not answer.ok:
-                    raise RuntimeError(f"{answer.status}: {await answer.text()}")
-                return True
+                if answer.ok:
+                    return True
+                text = (await answer.text()).strip()
+                if (answer.status, text) == _FULL_COLLECTOR:
+                    return False
+                raise RuntimeError(f"{answer.status}: {text}")
 
         yield offer
 

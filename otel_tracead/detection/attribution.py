@@ -14,6 +14,7 @@ from otel_tracead.detection.blame import Blame, Chosen, Marks
 from otel_tracead.detection.evidence import LABEL, PLACE, STEP, TIME, Judged
 from otel_tracead.detection.explanation import StructuralMark, names
 from otel_tracead.detection.grammar import Grammar
+from otel_tracead.detection.packing import rows_from
 from otel_tracead.detection.response_times import ResponseTimes
 from otel_tracead.detection.rules import Rules
 from otel_tracead.detection.scorer import Details, Scorer, Surprise, normalised
@@ -128,8 +129,7 @@ class Attribution:
             return [None] * len(marks)
         # A position takes the event that came there; behind the last event is the end.
         lengths = np.minimum(last + 1, chosen.last - chosen.first)[unclear]
-        offsets = np.concatenate(([0], np.cumsum(lengths)))
-        rows = np.arange(offsets[-1]) + np.repeat(chosen.first[unclear] - offsets[:-1], lengths)
+        rows, offsets = rows_from(chosen.first[unclear], lengths)
         known = judged.known
         found = self._scorer.details(known.label[rows], known.scaled[rows], offsets, np.arange(len(unclear)))
         details: list[Details | None] = [None] * len(marks)

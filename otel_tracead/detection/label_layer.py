@@ -15,7 +15,7 @@ import numpy.typing as npt
 from otel_tracead.detection import onnx_sessions
 from otel_tracead.detection.graph_by_step import by_step
 from otel_tracead.detection.graph_cut import cut
-from otel_tracead.detection.packing import Fit, Packed, Rectangle, pack
+from otel_tracead.detection.packing import Fit, Packed, Rectangle, pack, rows_from
 
 Ints = npt.NDArray[np.int64]
 Floats32 = npt.NDArray[np.float32]
@@ -30,8 +30,6 @@ _FIT: Final = Fit(2048)
 _SALT: Final = np.frombuffer(secrets.token_bytes(8 * LONGEST), "<u8") | np.uint64(1)
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 _FINISH: Final = np.uint64(32)
-
-
 _MIXTURE: Final = ("weight", "mean", "log_scale")
 
 
@@ -160,9 +158,7 @@ def _by_cell(made: Mapping[str, Any], output: str) -> Any:
 def _again(packed: Packed, chosen: Ints) -> Packed:
     """Pack some traces of those in *packed*, by their labels only."""
     lengths = packed.widths[chosen] - 1
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    begins = packed.ends[chosen] - lengths
-    rows = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], lengths)
+    rows, offsets = rows_from(packed.ends[chosen] - lengths, lengths)
     return pack(packed.came[rows], np.zeros(len(rows)), offsets, _FIT)
 
 

@@ -100,7 +100,7 @@ class Packed:
         return labels, times, cells
 
 
-def pack(labels: Ints, times: Floats, offsets: Ints, fit: Fit, traces: Ints | None = None) -> Packed:
+def pack(labels: Ints | Ints32, times: Floats, offsets: Ints, fit: Fit, traces: Ints | None = None) -> Packed:
     """Pack traces into rectangles.
 
     Args:
@@ -142,8 +142,12 @@ def pack(labels: Ints, times: Floats, offsets: Ints, fit: Fit, traces: Ints | No
 def rows_of(traces: Ints, offsets: Ints) -> tuple[Ints, Ints]:
     """Give the rows of some *traces*, trace after trace, and where each of them begins among these rows `[traces + 1]`."""
     first = offsets[traces]
-    lengths = offsets[traces + 1] - first
-    begins = np.zeros(len(traces) + 1, np.int64)
+    return rows_from(first, offsets[traces + 1] - first)
+
+
+def rows_from(first: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """Give so many rows from each *first* one on `[n]`, one run after the other, and where each run begins among them `[n + 1]`."""
+    begins = np.zeros(len(first) + 1, np.int64)
     np.add.accumulate(lengths, out=begins[1:])
     return np.arange(begins[-1]) + (first - begins[:-1]).repeat(lengths), begins
 

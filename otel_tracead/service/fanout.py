@@ -140,10 +140,8 @@ class Fanout:
                 wait = answer.retry_after or _RETRY_AFTER
                 await asyncio.sleep(min(left, wait))
                 answer = await self._hand(which, copy)
-                if (
-                    wait >= left
-                ):  # by the clock of a loop that counts milliseconds there might be a bit left again and again
-                    break
+                if wait >= left:
+                    break  # a loop that counts milliseconds might say again and again that a bit is left
         finally:
             self._spans_waiting -= spans
         return answer

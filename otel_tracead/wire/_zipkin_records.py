@@ -212,7 +212,7 @@ def _annotations(text: bytes) -> bytes:
         if annotation is None or "endpoint" in _checked(annotation):  # v1
             raise Unusual
         members += len(annotation)
-    _once(text, text.count(_MEMBER), members)
+    _once(text, members)
     return reader.read_annotations(annotations)
 
 
@@ -220,7 +220,7 @@ def _flat(text: bytes) -> Any:
     """Give what is null or an object without further brackets in it: only that deep do we know a span to be."""
     value = orjson.loads(text)
     if value is not None:
-        _once(text, text.count(_MEMBER), len(_checked(value)))
+        _once(text, len(_checked(value)))
     return value
 
 
@@ -230,8 +230,9 @@ def _checked(value: Any) -> dict[str, Any]:
     return value
 
 
-def _once(text: bytes, found: int, members: int) -> None:
-    """See that no key stands twice in *text*: *found* are what looks like keys in it, *members* those that were read."""
+def _once(text: bytes, members: int) -> None:
+    """See that no key stands twice in *text*: that there are as many as *members*, which were read."""
+    found = text.count(_MEMBER)
     if found != members:
         quoted = 0 if b"\\\\" in text else text.count(_QUOTED)
         if found - quoted != members and _zipkin_text.keys(text) != members:
